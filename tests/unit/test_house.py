@@ -1,7 +1,7 @@
 """The rules of the house, as far as a program can see them.
 
-In: the files of the checkout, and fresh interpreters that import the package. Out: a failure for every rule that is broken; each
-test names its rule. DESIGN.md says why the rules are there.
+In: the files of the checkout, and fresh interpreters that import the package. Out: a failure for every rule that is
+broken; each test names its rule. DESIGN.md says why the rules are there.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ LAYERS = (
 MODULES = sorted(PACKAGE.rglob("*.py"))
 RUST_FILES = sorted(
     file
-    for part in ("core", "native", "fuzz")
-    for file in (ROOT / "rust" / part).rglob("*.rs")
+    for crate in ("core", "native", "fuzz")
+    for file in (ROOT / "rust" / crate).rglob("*.rs")
     if "target" not in file.parts
 )
-DOCUMENTS = [ROOT / name for name in ("README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
-    (ROOT / "docs").glob("*.md")
-)
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 
 
 def relative(file: Path) -> str:
@@ -78,22 +79,16 @@ def imported(file: Path) -> set[str]:
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {
-                (alias.name.split(".") + ["__init__"])[1]
-                for alias in node.names
-                if alias.name.split(".")[0] == "evcore"
-            }
+            paths = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{relative(file)}:{node.lineno} imports relatively"
-            path = (node.module or "").split(".")
-            if path == ["evcore"]:
-                names = {alias.name for alias in node.names}
-                found |= {
-                    name if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists() else "__init__"
-                    for name in names
-                }
-            elif path[0] == "evcore":
-                found.add(path[1])
+            paths = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for package, name, *_ in ([*path.split("."), "__init__"] for path in paths):
+            if package == "evcore":
+                is_module = name == "_native" or (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").exists()
+                found.add(name if is_module else "__init__")
     return found
 
 
@@ -110,16 +105,19 @@ def test_imports_run_downwards(file: Path) -> None:
 
 # The base install
 
-BASE = {"ocpp"}
 NOT_IN_BASE = {
-    "aiohttp", "aiomqtt", "aiosqlite", "alembic", "asyncpg", "fastapi", "paho-mqtt", "picows", "psycopg", "pydantic", "pydantic-settings",
-    "pymodbus", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "uvloop", "websockets",
-}  # fmt: skip
+    *("aiohttp", "aiomqtt", "aiosqlite", "alembic", "asyncpg", "fastapi", "paho-mqtt", "picows", "psycopg", "pydantic"),
+    *("pydantic-settings", "pymodbus", "rich", "sqlalchemy", "starlette", "typer", "uvicorn", "uvloop", "websockets"),
+}
+HEAVY = {
+    *("asyncio", "jsonschema", "jsonschema_rs", "picows", "pydantic", "pydantic_settings", "rich", "sqlalchemy"),
+    *("typer", "uvloop", "websockets"),
+}
 
 
 def test_base_install_is_the_codec_alone() -> None:
     waiting = {Requirement(line).name for line in PYPROJECT["project"]["dependencies"]}
-    assert waiting == BASE
+    assert waiting == {"ocpp"}
     seen: set[str] = set()
     while waiting:
         name = waiting.pop()
@@ -138,40 +136,28 @@ opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
 before = set(sys.modules)
 import evcore
-modules = sorted(set(sys.modules) - before)
-at_import = [path for path in opened if path.endswith(".json")]
+seen = {"modules": sorted(set(sys.modules) - before), "at_import": [path for path in opened if path.endswith(".json")]}
 evcore.Codec("ocpp1.6").decode(b'[2,"1","Heartbeat",{}]')
-print(json.dumps({"modules": modules, "at_import": at_import, "in_all": [path for path in opened if path.endswith(".json")]}))
+print(json.dumps({**seen, "in_all": [path for path in opened if path.endswith(".json")]}))
 """
 
 
 @pytest.mark.parametrize("backend", ["native", "pure"])
 def test_import_is_light(backend: str) -> None:
-    """`import evcore` brings in nothing that serves, stores or prints, and opens no schema; the first frame opens its own only."""
+    """`import evcore` brings in nothing that serves, stores or prints and opens no schema; a frame opens its own."""
     done = python(IMPORT_WATCH, EVCORE_BACKEND=backend)
     assert done.returncode == 0, done.stderr
     seen = json.loads(done.stdout)
-    heavy = {
-        "asyncio",
-        "jsonschema",
-        "jsonschema_rs",
-        "picows",
-        "pydantic",
-        "pydantic_settings",
-        "rich",
-        "sqlalchemy",
-        "typer",
-        "uvloop",
-        "websockets",
-    }
-    assert not {name.split(".")[0] for name in seen["modules"]} & heavy
+    assert not {name.split(".")[0] for name in seen["modules"]} & HEAVY
     assert not [name for name in seen["modules"] if name.startswith("ocpp.")]
     assert seen["at_import"] == []
-    assert seen["in_all"], "the watch saw no schema being read: it watches the wrong thing"
+    assert seen["in_all"], "no schema was seen being read: the watch looks at the wrong thing"
     assert all("Heartbeat" in path for path in seen["in_all"])
 
 
 # The backend
+
+WITHOUT_NATIVE = "import sys; sys.modules['evcore._native'] = None; import evcore; print(evcore.backend())"
 
 
 def test_native_is_really_loaded() -> None:
@@ -186,35 +172,29 @@ def test_native_is_really_loaded() -> None:
 
 
 def test_pure_loads_without_the_native_module() -> None:
-    code = "import sys; sys.modules['evcore._native'] = None; import evcore; print(evcore.backend())"
-    done = python(code, EVCORE_BACKEND="pure")
+    done = python(WITHOUT_NATIVE, EVCORE_BACKEND="pure")
     assert (done.returncode, done.stdout.strip()) == (0, "pure"), done.stderr
 
 
 @pytest.mark.parametrize("asked", ["native", "", "rust"])
 def test_no_silent_fallback(asked: str) -> None:
-    """Native asked for or by default, and missing; or a backend that does not exist: an ImportError that names the switch."""
-    code = "import sys; sys.modules['evcore._native'] = None; import evcore; print(evcore.backend())"
-    done = python(code, EVCORE_BACKEND=asked)
+    """Native is asked for or due, and missing; or there is no such backend: an error that names the switch."""
+    done = python(WITHOUT_NATIVE, EVCORE_BACKEND=asked)
     assert done.returncode != 0, f"fell back to {done.stdout}"
     assert "ImportError" in done.stderr or "ValueError" in done.stderr
     assert "EVCORE_BACKEND" in done.stderr
 
 
 def test_backend_of_this_run() -> None:
-    asked = os.environ.get("EVCORE_BACKEND")
-    assert evcore.backend() == (asked or "native")
+    assert evcore.backend() == (os.environ.get("EVCORE_BACKEND") or "native")
 
 
 # Names and versions
 
 
 def importable() -> list[str]:
-    return ["evcore"] + [
-        module.name
-        for module in pkgutil.walk_packages([str(PACKAGE)], "evcore.")
-        if not module.name.endswith(("__main__", "._native"))
-    ]
+    found = [module.name for module in pkgutil.walk_packages([str(PACKAGE)], "evcore.")]
+    return ["evcore", *(name for name in found if not name.endswith(("__main__", "._native")))]
 
 
 @pytest.mark.parametrize("name", importable())
@@ -226,8 +206,9 @@ def test_every_export_exists(name: str) -> None:
 
 
 def test_public_names() -> None:
-    fixed = "Call CallError CallResult CallResultError Codec FrameError Limits PayloadError SchemaError Send Violation __version__ backend".split()
-    assert set(fixed) <= set(evcore.__all__)
+    messages = {"Call", "CallError", "CallResult", "CallResultError", "Send"}
+    errors = {"FrameError", "PayloadError", "SchemaError", "Violation"}
+    assert messages | errors | {"Codec", "Limits", "__version__", "backend"} <= set(evcore.__all__)
 
 
 def test_one_version() -> None:
@@ -236,13 +217,19 @@ def test_one_version() -> None:
     assert f"## [{evcore.__version__}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_crates_take_the_workspace_version() -> None:
-    for manifest in (ROOT / "rust" / "core", ROOT / "rust" / "native"):
-        package = tomllib.loads((manifest / "Cargo.toml").read_text("utf-8"))["package"]
-        assert package["version"] == {"workspace": True}
+@pytest.mark.parametrize("crate", ["core", "native"])
+def test_crates_take_the_workspace_version(crate: str) -> None:
+    manifest = tomllib.loads((ROOT / "rust" / crate / "Cargo.toml").read_text("utf-8"))
+    assert manifest["package"]["version"] == {"workspace": True}
 
 
 # Files
+
+MACHINE_PATH = re.compile(r"(?<![\w.:/~$}])/(?:home|root|Users|opt|mnt|work|tmp)/[A-Za-z0-9_.]")
+PRIVATE_INDEX = re.compile(
+    r"--(?:extra-)?index-url|--find-links|\bPIP_\w*(?:INDEX|LINKS)|^\s*replace-with", re.MULTILINE
+)
+UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
 
 
 def tracked() -> list[Path]:
@@ -253,32 +240,26 @@ def tracked() -> list[Path]:
     return [file for file in files if file.is_file() and b"\0" not in file.read_bytes()[:4096]]
 
 
-MACHINE_PATH = re.compile(r"(?<![\w.:/~$}])/(?:home|root|Users|opt|mnt|work|tmp)/[A-Za-z0-9_.]")
-PRIVATE_INDEX = re.compile(
-    r"--(?:extra-)?index-url|--find-links|\bPIP_(?:EXTRA_)?INDEX_URL|^\s*replace-with\s*=", re.MULTILINE
-)
-UNFINISHED = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
-
-
 def test_no_machine_in_the_repository() -> None:
-    """No path of somebody's machine, no private package index, nothing left for later; the fuzz corpus is bytes, not text."""
+    """No path of somebody's machine, no private package index, nothing left for later."""
     found = []
     for file in tracked():
-        if file == Path(__file__).resolve() or "corpus" in file.parts or file.name == "LICENSE":
+        # This file holds the patterns; a fuzz corpus is bytes, not text.
+        if file == Path(__file__).resolve() or "corpus" in file.parts:
             continue
         text = file.read_text("utf-8", errors="replace")
         for rule in (MACHINE_PATH, PRIVATE_INDEX, UNFINISHED):
-            found += [
-                f"{relative(file)}:{text.count(chr(10), 0, hit.start()) + 1} {hit[0]}" for hit in rule.finditer(text)
-            ]
+            for hit in rule.finditer(text):
+                line = text.count("\n", 0, hit.start()) + 1
+                found.append(f"{relative(file)}:{line} {hit[0]}")
     assert not found, "\n".join(found)
 
 
-def test_locked_crates_come_from_the_public_index() -> None:
-    public = "registry+https://github.com/rust-lang/crates.io-index"
-    for lock in (ROOT / "Cargo.lock", ROOT / "rust" / "fuzz" / "Cargo.lock"):
-        packages = tomllib.loads(lock.read_text("utf-8"))["package"]
-        assert {package["source"] for package in packages if "source" in package} == {public}
+@pytest.mark.parametrize("lock", ["Cargo.lock", "rust/fuzz/Cargo.lock"])
+def test_locked_crates_come_from_the_public_index(lock: str) -> None:
+    packages = tomllib.loads((ROOT / lock).read_text("utf-8"))["package"]
+    sources = {package["source"] for package in packages if "source" in package}
+    assert sources == {"registry+https://github.com/rust-lang/crates.io-index"}
 
 
 @pytest.mark.parametrize("file", [*MODULES, *RUST_FILES], ids=relative)
@@ -294,7 +275,7 @@ def test_files_stay_readable(file: Path) -> None:
 
 @pytest.mark.parametrize("file", MODULES, ids=relative)
 def test_a_session_is_a_charge(file: Path) -> None:
-    """In EV charging a session is a charge: no class or module of ours is called that; connections and endpoints have their own words."""
+    """In EV charging a session is a charge: no class or module about connections may borrow the word."""
     assert "session" not in file.stem.lower()
     classes = [node.name for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.ClassDef)]
     assert [name for name in classes if "session" in name.lower()] == []
@@ -309,12 +290,12 @@ BLOCK = re.compile(
 
 
 def examples() -> list[Any]:
-    """README.md: every python block. Other documents: those opened with ```python run. A ```text block right below is the output."""
+    """README.md: each python block; elsewhere: those opened with ```python run. A ```text block below is the output."""
     found = []
     for document in DOCUMENTS:
         for number, block in enumerate(BLOCK.finditer(document.read_text("utf-8")), 1):
             if document.name == "README.md" or block["language"] == "python run":
-                found.append(pytest.param(block["code"], block["prints"], id=f"{relative(document)}#{number}"))
+                found.append(pytest.param(block["code"], block["prints"], id=f"{relative(document)}-{number}"))
     return found
 
 
@@ -328,7 +309,7 @@ def test_examples_run(code: str, prints: str | None) -> None:
 
 
 def test_readme_has_an_example() -> None:
-    assert [parameter for parameter in examples() if parameter.id and parameter.id.startswith("README.md")]
+    assert any(example.id.startswith("README.md") for example in examples())
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=relative)
@@ -355,9 +336,8 @@ def test_every_target_is_explained() -> None:
 
 def test_allow_list_of_stubtest_is_explained() -> None:
     """Each entry of the allow-list stands below a comment with its reason."""
-    lines = (ROOT / "tests" / "typing" / "stubtest-allowlist.txt").read_text("utf-8").splitlines()
     reasoned = False
-    for line in lines:
+    for line in (ROOT / "tests" / "typing" / "stubtest-allowlist.txt").read_text("utf-8").splitlines():
         if line.startswith("#"):
             reasoned = True
         elif not line.strip():
