@@ -145,7 +145,8 @@ help: ## Print this list.
 
 .venv/.native: $(rust_sources) pyproject.toml $(native_missing) | .venv/.python
 	$(need_cargo)
-	$(python) -m maturin develop --release --locked --extras all
+	@echo "evcore: building the native module in release mode"
+	PATH="$(CURDIR)/.venv/bin:$$PATH" $(python) -m pip install --quiet --no-build-isolation --editable '.[all]'
 	@touch $@
 
 .venv/.tools: pyproject.toml | .venv/.python
