@@ -63,7 +63,7 @@ test-quick: .venv/.native .venv/.tools ## Unit tests alone, native backend, stop
 
 .PHONY: test-nightly
 test-nightly: .venv/.native .venv/.tools ## The long runs: 200,000 oracle cases and more.
-	EVCORE_BACKEND=native HYPOTHESIS_PROFILE=nightly $(python) -m pytest -m "nightly or not nightly" --timeout 7200 $(ARGS)
+	EVCORE_BACKEND=native EVCORE_PROFILE=nightly $(python) -m pytest --timeout 7200 tests/property tests/conformance tests/parity $(ARGS)
 
 .PHONY: lint
 lint: lint-rust lint-python typecheck ## All linters and type checkers; nothing is changed.
@@ -113,6 +113,11 @@ bench: .venv/.native .venv/.tools ## Time the codec beside its peers: tables of 
 .PHONY: gate
 gate: .venv/.native .venv/.tools ## The performance gate: instruction counts and in-run ratios against the committed bars.
 	$(python) -m benches.gate $(ARGS)
+
+.PHONY: bench-pages
+bench-pages: .venv/.tools ## Paste the tables of the last `make bench` into README.md and benches/README.md.
+	$(python) -m benches --markdown README.md
+	$(python) -m benches --markdown
 
 ##@ House
 

@@ -32,12 +32,26 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 # Lowest first. A module may import its own layer and those before it; a new top-level module needs a place here.
 LAYERS = (
-    {"__init__", "_backend", "_native", "_pure", "errors", "frame", "message", "names", "policy", "route", "schema"},
+    {
+        "__init__",
+        "_backend",
+        "_native",
+        "_pure",
+        "errors",
+        "frame",
+        "limits",
+        "message",
+        "names",
+        "policy",
+        "route",
+        "schema",
+    },
     {"endpoint"},
     {"dispatch"},
     {"net"},
     {"csms"},
     {"sim"},
+    {"settings"},
     {"cli", "__main__"},
 )
 
