@@ -1,0 +1,678 @@
+//! One pass over JSON text that judges it by a program and builds its values at once.
+//!
+//! In: text that is valid UTF-8, a program, a [`Build`]. Out: a value, or [`Stop`] with a [`Trouble`] behind it. A pass
+//! stops at the first thing wrong; what a violation is called is for [`crate::explain`] to say. With `judge` off, duplicate
+//! keys pass and the program is not looked at.
+
+use std::collections::HashSet;
+
+use crate::build::{Build, Key, Shape, Stop};
+use crate::limits::Limits;
+use crate::number;
+use crate::program::{Array, Enum, Node, NodeId, Numeric, Object, Program, Text};
+use crate::text::{code_points, same, skip_space, string_end, unescape};
+
+/// Why a pass stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Not RFC 8259 JSON, noticed at this byte.
+    Json(usize),
+    /// A limit is broken, at this byte.
+    Limit(Limit, usize),
+    /// JSON, but not what the program asks for.
+    Violation,
+    /// The builder refused.
+    Build,
+}
+
+/// Which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// `depth`
+    Depth,
+    /// `string_bytes`
+    String,
+    /// `number_chars`
+    Number,
+    /// `items`
+    Items,
+}
+
+type Judged<T> = Result<T, Stop>;
+
+/// The state of one pass.
+#[derive(Debug)]
+pub struct Pass<'a, B> {
+    text: &'a [u8],
+    /// The whole text is ASCII: lengths in bytes are lengths in characters.
+    ascii: bool,
+    limits: &'a Limits,
+    /// Where the next byte is read.
+    pub at: usize,
+    depth: u32,
+    /// Where values go.
+    pub build: B,
+    unique: bool,
+    trouble: Trouble,
+    scratch: Vec<u8>,
+}
+
+impl<'a, B: Build> Pass<'a, B> {
+    /// A pass over `text` from `at` on, inside `depth` containers already.
+    pub fn new(text: &'a [u8], at: usize, ascii: bool, depth: u32, limits: &'a Limits, build: B) -> Self {
+        Self { text, ascii, limits, at, depth, build, unique: true, trouble: Trouble::Build, scratch: Vec::new() }
+    }
+
+    /// Lets duplicate keys pass: the last one counts.
+    #[must_use]
+    pub fn unjudged(mut self) -> Self {
+        self.unique = false;
+        self
+    }
+
+    /// What the last [`Stop`] was about.
+    pub fn trouble(&self) -> Trouble {
+        self.trouble
+    }
+
+    /// The value at the current position, judged by the program.
+    #[inline]
+    pub fn judge(&mut self, program: &Program) -> Judged<B::Value> {
+        self.value(program, program.root)
+    }
+
+    /// The value at the current position, whatever it is.
+    pub fn any(&mut self) -> Judged<B::Value> {
+        match self.text.get(self.at) {
+            Some(b'"') => {
+                self.at += 1;
+                self.free_text()
+            }
+            Some(b'{') => self.any_object(),
+            Some(b'[') => self.any_array(),
+            Some(b't') => {
+                self.word(b"true")?;
+                self.build_with(|build| build.boolean(true))
+            }
+            Some(b'f') => {
+                self.word(b"false")?;
+                self.build_with(|build| build.boolean(false))
+            }
+            Some(b'n') => {
+                self.word(b"null")?;
+                self.build_with(B::null)
+            }
+            _ => {
+                let lexeme = self.lexeme()?;
+                self.number_value(lexeme)
+            }
+        }
+    }
+
+    /// White space, the bracket that closes the frame, and the end of the text.
+    #[inline]
+    pub fn close(&mut self) -> Judged<()> {
+        self.skip_space();
+        if self.text.get(self.at) != Some(&b']') {
+            return Err(self.not_json(self.at));
+        }
+        self.at += 1;
+        self.end()
+    }
+
+    /// White space and the end of the text.
+    pub fn end(&mut self) -> Judged<()> {
+        self.skip_space();
+        if self.at == self.text.len() { Ok(()) } else { Err(self.not_json(self.at)) }
+    }
+
+    /// Skips white space.
+    #[inline]
+    pub fn skip_space(&mut self) {
+        if self.text.get(self.at).is_some_and(|&byte| byte <= b' ') {
+            self.at = skip_space(self.text, self.at);
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, program: &Program, node: NodeId) -> Judged<B::Value> {
+        match program.node(node) {
+            Node::Text(text) => self.text(text),
+            Node::Enum(choice) => self.choice(choice),
+            Node::Object(object) => self.object(program, object),
+            Node::Array(array) => self.array(program, array),
+            Node::Integer(numeric) => self.integer(numeric),
+            Node::Number(numeric) => self.number(numeric),
+            Node::Boolean => match self.text.get(self.at) {
+                Some(b't' | b'f') => self.any(),
+                _ => Err(self.violation()),
+            },
+            Node::Null => match self.text.get(self.at) {
+                Some(b'n') => self.any(),
+                _ => Err(self.violation()),
+            },
+            Node::Any => self.any(),
+        }
+    }
+
+    // Strings
+
+    /// The span of the string at the current position, its opening quote already read; leaves the position behind it.
+    #[inline]
+    fn span(&mut self) -> Judged<(usize, usize, bool)> {
+        let start = self.at;
+        let (end, escaped) = match string_end(self.text, start) {
+            Ok(found) => found,
+            Err(at) => return Err(self.not_json(at)),
+        };
+        if end - start > self.limits.string_bytes {
+            return Err(self.limit(Limit::String, start - 1));
+        }
+        self.at = end + 1;
+        Ok((start, end, escaped))
+    }
+
+    #[inline]
+    fn quote(&mut self) -> Judged<()> {
+        if self.text.get(self.at) == Some(&b'"') {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(self.violation())
+        }
+    }
+
+    #[inline]
+    fn text(&mut self, bounds: &Text) -> Judged<B::Value> {
+        self.quote()?;
+        let (start, end, escaped) = self.span()?;
+        if escaped {
+            return self.escaped(start, end, |pass, bytes| pass.bounded(bytes, bounds));
+        }
+        let bytes = &self.text[start..end];
+        self.bounded(bytes, bounds)
+    }
+
+    #[inline]
+    fn bounded(&mut self, bytes: &[u8], bounds: &Text) -> Judged<B::Value> {
+        if bytes.len() > bounds.max_length && (self.ascii || code_points(bytes) > bounds.max_length) {
+            return Err(self.violation());
+        }
+        if let Some(format) = bounds.format {
+            if !format.holds(bytes) {
+                return Err(self.violation());
+            }
+        }
+        self.text_value(bytes)
+    }
+
+    #[inline]
+    fn choice(&mut self, choice: &Enum) -> Judged<B::Value> {
+        self.quote()?;
+        let (start, end, escaped) = self.span()?;
+        if escaped {
+            return self.escaped(start, end, |pass, bytes| pass.chosen(bytes, choice));
+        }
+        let bytes = &self.text[start..end];
+        self.chosen(bytes, choice)
+    }
+
+    #[inline]
+    fn chosen(&mut self, bytes: &[u8], choice: &Enum) -> Judged<B::Value> {
+        let Some(index) = choice.table.find(bytes) else { return Err(self.violation()) };
+        if bytes.len() > choice.text.max_length && code_points(bytes) > choice.text.max_length {
+            return Err(self.violation());
+        }
+        if choice.text.format.is_some_and(|format| !format.holds(bytes)) {
+            return Err(self.violation());
+        }
+        let string = choice.strings[index];
+        self.build_with(|build| build.shared(string))
+    }
+
+    fn free_text(&mut self) -> Judged<B::Value> {
+        let (start, end, escaped) = self.span()?;
+        if escaped {
+            return self.escaped(start, end, Self::text_value);
+        }
+        let bytes = &self.text[start..end];
+        self.text_value(bytes)
+    }
+
+    #[inline]
+    fn text_value(&mut self, bytes: &[u8]) -> Judged<B::Value> {
+        let ascii = self.ascii || bytes.is_ascii();
+        self.build_with(|build| build.text(bytes, ascii))
+    }
+
+    /// Runs `then` on the unescaped string. The text being ASCII says nothing about what its escapes stand for.
+    #[cold]
+    fn escaped<T>(&mut self, start: usize, end: usize, then: impl FnOnce(&mut Self, &[u8]) -> Judged<T>) -> Judged<T> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        scratch.clear();
+        if let Err(at) = unescape(self.text, start, end, &mut scratch) {
+            return Err(self.not_json(at));
+        }
+        let ascii = std::mem::replace(&mut self.ascii, scratch.is_ascii());
+        let result = then(self, &scratch);
+        self.ascii = ascii;
+        self.scratch = scratch;
+        result
+    }
+
+    // Numbers
+
+    #[inline]
+    fn lexeme(&mut self) -> Judged<(usize, number::Lexeme)> {
+        let start = self.at;
+        match number::lexeme(self.text, start) {
+            Some(lexeme) if lexeme.end - start <= self.limits.number_chars => {
+                self.at = lexeme.end;
+                Ok((start, lexeme))
+            }
+            Some(_) => Err(self.limit(Limit::Number, start)),
+            None => Err(self.not_json(start)),
+        }
+    }
+
+    /// A number where one is due: anything else that begins here is of the wrong type.
+    #[inline]
+    fn due_lexeme(&mut self) -> Judged<(usize, number::Lexeme)> {
+        match self.text.get(self.at) {
+            Some(b'-' | b'0'..=b'9') => self.lexeme(),
+            _ => Err(self.violation()),
+        }
+    }
+
+    #[inline]
+    fn integer(&mut self, bounds: &Numeric) -> Judged<B::Value> {
+        let (start, lexeme) = self.due_lexeme()?;
+        if !lexeme.integer && !(bounds.whole && number::is_multiple(&self.text[start..lexeme.end], 0)) {
+            return Err(self.violation());
+        }
+        if !bounds.free {
+            self.bounds(start, lexeme, bounds)?;
+        }
+        self.number_value((start, lexeme))
+    }
+
+    #[inline]
+    fn number(&mut self, bounds: &Numeric) -> Judged<B::Value> {
+        let (start, lexeme) = self.due_lexeme()?;
+        if !bounds.free {
+            self.bounds(start, lexeme, bounds)?;
+        }
+        self.number_value((start, lexeme))
+    }
+
+    #[inline]
+    fn bounds(&mut self, start: usize, lexeme: number::Lexeme, bounds: &Numeric) -> Judged<()> {
+        let text = &self.text[start..lexeme.end];
+        if bounds.minimum.is_some() || bounds.maximum.is_some() {
+            let Some(value) = number::double(text) else { return Err(self.not_json(start)) };
+            if bounds.minimum.is_some_and(|minimum| value < minimum)
+                || bounds.maximum.is_some_and(|maximum| value > maximum)
+            {
+                return Err(self.violation());
+            }
+        }
+        if bounds.places.is_some_and(|places| !number::is_multiple(text, places)) {
+            return Err(self.violation());
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn number_value(&mut self, (start, lexeme): (usize, number::Lexeme)) -> Judged<B::Value> {
+        let text = &self.text[start..lexeme.end];
+        if lexeme.integer {
+            return match number::small_integer(text) {
+                Some(value) => self.build_with(|build| build.integer(value)),
+                None => self.build_with(|build| build.big_integer(text)),
+            };
+        }
+        match number::double(text) {
+            Some(value) => self.build_with(|build| build.float(value)),
+            None => Err(self.not_json(start)),
+        }
+    }
+
+    // Arrays
+
+    #[inline]
+    fn array(&mut self, program: &Program, bounds: &Array) -> Judged<B::Value> {
+        if self.text.get(self.at) != Some(&b'[') {
+            return Err(self.violation());
+        }
+        self.deeper()?;
+        let mark = self.build.open();
+        let mut count = 0;
+        if self.first(b']')? {
+            loop {
+                self.count(&mut count)?;
+                let value = self.value(program, bounds.items)?;
+                self.build.item(value);
+                if !self.next(b']')? {
+                    break;
+                }
+            }
+        }
+        if count < bounds.min || count > bounds.max {
+            return Err(self.violation());
+        }
+        self.depth -= 1;
+        self.build_with(|build| build.close_array(mark))
+    }
+
+    fn any_array(&mut self) -> Judged<B::Value> {
+        self.deeper()?;
+        let mark = self.build.open();
+        let mut count = 0;
+        if self.first(b']')? {
+            loop {
+                self.count(&mut count)?;
+                let value = self.any()?;
+                self.build.item(value);
+                if !self.next(b']')? {
+                    break;
+                }
+            }
+        }
+        self.depth -= 1;
+        self.build_with(|build| build.close_array(mark))
+    }
+
+    // Objects
+
+    #[inline]
+    fn object(&mut self, program: &Program, object: &Object) -> Judged<B::Value> {
+        if self.text.get(self.at) != Some(&b'{') {
+            return Err(self.violation());
+        }
+        if object.open {
+            return self.open_object(program, object);
+        }
+        self.deeper()?;
+        let mark = self.build.open();
+        let mut seen = 0_u64;
+        let mut shape: Shape = 0;
+        if self.first(b'}')? {
+            let mut slot = 0;
+            loop {
+                let property = self.property(object, slot)?;
+                slot = property + 1;
+                let bit = 1_u64 << property;
+                if seen & bit != 0 {
+                    return Err(self.violation());
+                }
+                seen |= bit;
+                shape = shape << 6 | slot as Shape;
+                self.colon()?;
+                let value = self.value(program, object.properties[property].node)?;
+                self.build.member(property as u8, value);
+                if !self.next(b'}')? {
+                    break;
+                }
+            }
+        }
+        if object.required & !seen != 0 {
+            return Err(self.violation());
+        }
+        self.depth -= 1;
+        self.build_with(|build| build.close_object(mark, object.index, shape))
+    }
+
+    /// The property named at the current position: the guessed one, or looked up.
+    #[inline]
+    fn property(&mut self, object: &Object, slot: usize) -> Judged<usize> {
+        if self.text.get(self.at) != Some(&b'"') {
+            return Err(self.not_json(self.at));
+        }
+        let guess = object.guess(slot);
+        if let Some(end) = object.properties.get(guess).and_then(|property| property.follows(self.text, self.at + 1)) {
+            self.at = end;
+            return Ok(guess);
+        }
+        self.at += 1;
+        let (start, end, escaped) = self.span()?;
+        let found = if escaped {
+            self.escaped(start, end, |_, bytes| Ok(object.table.find(bytes)))?
+        } else {
+            object.table.find(&self.text[start..end])
+        };
+        match found {
+            Some(property) => {
+                object.learn(slot, property);
+                Ok(property)
+            }
+            None => Err(self.violation()),
+        }
+    }
+
+    /// An object that may hold members the program does not name.
+    fn open_object(&mut self, program: &Program, object: &Object) -> Judged<B::Value> {
+        self.deeper()?;
+        let mut value = self.build_with(B::open_object)?;
+        let mut seen = 0_u64;
+        let mut names = Names::default();
+        let mut count = 0;
+        if self.first(b'}')? {
+            loop {
+                self.count(&mut count)?;
+                let name = self.name()?;
+                let bytes = name.bytes(self.text);
+                if let Some(property) = object.table.find(bytes) {
+                    if seen & 1 << property != 0 {
+                        return Err(self.violation());
+                    }
+                    seen |= 1 << property;
+                    self.colon()?;
+                    let member = self.value(program, object.properties[property].node)?;
+                    self.put(&mut value, Key::Known(object.index, property as u8), member)?;
+                } else {
+                    if !names.insert(bytes) {
+                        return Err(self.violation());
+                    }
+                    self.foreign_member(&mut value, &name)?;
+                }
+                if !self.next(b'}')? {
+                    break;
+                }
+            }
+        }
+        if object.required & !seen != 0 {
+            return Err(self.violation());
+        }
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn any_object(&mut self) -> Judged<B::Value> {
+        self.deeper()?;
+        let mut value = self.build_with(B::open_object)?;
+        let mut names = Names::default();
+        let mut count = 0;
+        if self.first(b'}')? {
+            loop {
+                self.count(&mut count)?;
+                let name = self.name()?;
+                if self.unique && !names.insert(name.bytes(self.text)) {
+                    return Err(self.violation());
+                }
+                self.foreign_member(&mut value, &name)?;
+                if !self.next(b'}')? {
+                    break;
+                }
+            }
+        }
+        self.depth -= 1;
+        Ok(value)
+    }
+
+    fn foreign_member(&mut self, object: &mut B::Value, name: &Name) -> Judged<()> {
+        self.colon()?;
+        let member = self.any()?;
+        let bytes = name.bytes(self.text);
+        self.put(object, Key::Foreign(bytes, bytes.is_ascii()), member)
+    }
+
+    fn put(&mut self, object: &mut B::Value, key: Key<'_>, member: B::Value) -> Judged<()> {
+        self.build.put(object, key, member).map_err(|stop| {
+            self.trouble = Trouble::Build;
+            stop
+        })
+    }
+
+    fn name(&mut self) -> Judged<Name> {
+        if self.text.get(self.at) != Some(&b'"') {
+            return Err(self.not_json(self.at));
+        }
+        self.at += 1;
+        let (start, end, escaped) = self.span()?;
+        if escaped {
+            return self.escaped(start, end, |_, bytes| Ok(Name::Unescaped(bytes.into())));
+        }
+        Ok(Name::Plain(start, end))
+    }
+
+    // Structure
+
+    /// Enters a container: reads its bracket.
+    #[inline]
+    fn deeper(&mut self) -> Judged<()> {
+        self.depth += 1;
+        if self.depth > self.limits.depth {
+            return Err(self.limit(Limit::Depth, self.at));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn count(&mut self, count: &mut u32) -> Judged<()> {
+        *count += 1;
+        if *count > self.limits.items { Err(self.limit(Limit::Items, self.at)) } else { Ok(()) }
+    }
+
+    /// Whether a container has a first member.
+    #[inline]
+    fn first(&mut self, close: u8) -> Judged<bool> {
+        self.skip_space();
+        if self.text.get(self.at) == Some(&close) {
+            self.at += 1;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Whether a container has a next member.
+    #[inline]
+    fn next(&mut self, close: u8) -> Judged<bool> {
+        self.skip_space();
+        match self.text.get(self.at) {
+            Some(b',') => {
+                self.at += 1;
+                self.skip_space();
+                Ok(true)
+            }
+            Some(&byte) if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(self.not_json(self.at)),
+        }
+    }
+
+    #[inline]
+    fn colon(&mut self) -> Judged<()> {
+        self.skip_space();
+        if self.text.get(self.at) != Some(&b':') {
+            return Err(self.not_json(self.at));
+        }
+        self.at += 1;
+        self.skip_space();
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Judged<()> {
+        match self.text.get(self.at..self.at + word.len()) {
+            Some(found) if same(found, word) => {
+                self.at += word.len();
+                Ok(())
+            }
+            _ => Err(self.not_json(self.at)),
+        }
+    }
+
+    // Trouble
+
+    #[inline]
+    fn build_with(&mut self, make: impl FnOnce(&mut B) -> Judged<B::Value>) -> Judged<B::Value> {
+        make(&mut self.build).map_err(|stop| {
+            self.trouble = Trouble::Build;
+            stop
+        })
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn violation(&mut self) -> Stop {
+        self.trouble = Trouble::Violation;
+        Stop
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn not_json(&mut self, at: usize) -> Stop {
+        self.trouble = Trouble::Json(at);
+        Stop
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn limit(&mut self, limit: Limit, at: usize) -> Stop {
+        self.trouble = Trouble::Limit(limit, at);
+        Stop
+    }
+}
+
+/// A member's name: where it stands, or what its escapes stand for.
+enum Name {
+    Plain(usize, usize),
+    Unescaped(Box<[u8]>),
+}
+
+impl Name {
+    fn bytes<'n>(&'n self, text: &'n [u8]) -> &'n [u8] {
+        match self {
+            Self::Plain(start, end) => &text[*start..*end],
+            Self::Unescaped(bytes) => bytes,
+        }
+    }
+}
+
+/// The names an open object has had so far: a short list, then a set.
+#[derive(Default)]
+struct Names {
+    few: Vec<Box<[u8]>>,
+    many: HashSet<Box<[u8]>>,
+}
+
+impl Names {
+    const FEW: usize = 16;
+
+    /// Whether the name is new.
+    fn insert(&mut self, name: &[u8]) -> bool {
+        if self.many.is_empty() {
+            if self.few.iter().any(|known| same(known, name)) {
+                return false;
+            }
+            if self.few.len() < Self::FEW {
+                self.few.push(name.into());
+                return true;
+            }
+            self.many = self.few.drain(..).collect();
+        }
+        self.many.insert(name.into())
+    }
+}

@@ -1,0 +1,258 @@
+//! A compiled schema: flat nodes that a pass walks over bytes, a writer over live objects, and the explainer over a tree.
+//!
+//! A program is immutable but for the guesses of which property follows which; those are hints only (relaxed atomics),
+//! never verdicts, so it is shared freely between codecs and threads.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::format::Format;
+use crate::table::Table;
+use crate::text::word;
+use crate::version::Version;
+
+/// An index into [`Program::nodes`].
+pub type NodeId = u32;
+
+/// A schema, compiled. Made by [`crate::schema::compile`].
+#[derive(Debug)]
+pub struct Program {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) root: NodeId,
+    pub(crate) strings: Vec<Box<str>>,
+    pub(crate) version: Version,
+}
+
+/// What one value must be.
+#[derive(Debug)]
+pub enum Node {
+    /// Anything that is JSON.
+    Any,
+    /// `true` or `false`.
+    Boolean,
+    /// `null`.
+    Null,
+    /// An integer.
+    Integer(Numeric),
+    /// A number.
+    Number(Numeric),
+    /// A string.
+    Text(Text),
+    /// One of the schema's strings.
+    Enum(Enum),
+    /// An array.
+    Array(Array),
+    /// An object.
+    Object(Object),
+}
+
+/// Bounds of a number.
+#[derive(Debug, Default)]
+pub struct Numeric {
+    /// `minimum`
+    pub minimum: Option<f64>,
+    /// `maximum`
+    pub maximum: Option<f64>,
+    /// `multipleOf` as places after the decimal point: 0.1 is 1.
+    pub places: Option<u32>,
+    /// Integers only: a whole number with a fraction or exponent counts (draft-06).
+    pub whole: bool,
+    /// None of the above three is asked for.
+    pub free: bool,
+}
+
+/// Bounds of a string that is not an enum.
+#[derive(Debug)]
+pub struct Text {
+    /// `maxLength` in code points; `usize::MAX` when there is none.
+    pub max_length: usize,
+    /// `format`, where formats are judged.
+    pub format: Option<Format>,
+}
+
+/// A string out of a list.
+#[derive(Debug)]
+pub struct Enum {
+    /// The allowed strings.
+    pub table: Table,
+    /// Their indices into [`Program::strings`], in the schema's order.
+    pub strings: Box<[u32]>,
+    /// Further bounds (a schema may give both).
+    pub text: Text,
+}
+
+/// Bounds of an array.
+#[derive(Debug)]
+pub struct Array {
+    /// Every member's node.
+    pub items: NodeId,
+    /// `minItems`
+    pub min: u32,
+    /// `maxItems`
+    pub max: u32,
+}
+
+/// Properties an object may hold, at most: their marks are the bits of one word.
+pub const MAX_PROPERTIES: usize = 63;
+
+/// Members of an object.
+#[derive(Debug)]
+pub struct Object {
+    /// Position among the program's objects.
+    pub index: u32,
+    /// The properties, in the schema's order.
+    pub properties: Box<[Property]>,
+    /// Wire names to properties.
+    pub table: Table,
+    /// Names in Python to properties; None where they are the wire names.
+    pub names: Option<Table>,
+    /// Bits of the required properties.
+    pub required: u64,
+    /// The required properties in the order of `required`.
+    pub required_order: Box<[u8]>,
+    /// Other members are allowed.
+    pub open: bool,
+    /// Property + 1 → the property that followed it last time; slot 0 is the first one.
+    guesses: Box<[AtomicU8]>,
+}
+
+/// One property of an object.
+#[derive(Debug)]
+pub struct Property {
+    /// The name on the wire.
+    pub wire: Box<str>,
+    /// The name in Python.
+    pub name: Box<str>,
+    /// Its value's node.
+    pub node: NodeId,
+    /// `"wire":`
+    pub written: Box<[u8]>,
+    /// The first sixteen bytes of `wire"` and which of them count.
+    head: [u64; 2],
+    mask: [u64; 2],
+}
+
+impl Program {
+    /// The nodes, for those who walk the program themselves.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    /// Where every walk begins.
+    #[must_use]
+    pub fn root(&self) -> NodeId {
+        self.root
+    }
+
+    /// The enum strings, each once.
+    #[must_use]
+    pub fn strings(&self) -> &[Box<str>] {
+        &self.strings
+    }
+
+    /// The version whose error codes apply.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The objects in the order of [`Object::index`].
+    #[must_use]
+    pub fn objects(&self) -> Vec<&Object> {
+        let mut objects: Vec<&Object> = self
+            .nodes
+            .iter()
+            .filter_map(|node| match node {
+                Node::Object(object) => Some(object),
+                _ => None,
+            })
+            .collect();
+        objects.sort_by_key(|object| object.index);
+        objects
+    }
+}
+
+impl Object {
+    pub(crate) fn new(
+        index: u32,
+        properties: Vec<Property>,
+        renamed: bool,
+        required_order: Box<[u8]>,
+        open: bool,
+    ) -> Self {
+        Self {
+            index,
+            table: Table::new(properties.iter().map(|property| &*property.wire)),
+            names: renamed.then(|| Table::new(properties.iter().map(|property| &*property.name))),
+            required: required_order.iter().fold(0, |bits, &at| bits | 1 << at),
+            required_order,
+            open,
+            guesses: (0..=properties.len()).map(|at| AtomicU8::new(at as u8)).collect(),
+            properties: properties.into(),
+        }
+    }
+
+    /// The property expected after `slot` (property + 1, or 0 at the start).
+    #[inline]
+    #[must_use]
+    pub fn guess(&self, slot: usize) -> usize {
+        self.guesses.get(slot).map_or(0, |guess| usize::from(guess.load(Ordering::Relaxed)))
+    }
+
+    /// Remembers what came after `slot`.
+    #[inline]
+    pub fn learn(&self, slot: usize, property: usize) {
+        if let Some(guess) = self.guesses.get(slot) {
+            guess.store(property as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// The property with this name in Python.
+    #[inline]
+    #[must_use]
+    pub fn find_name(&self, name: &[u8]) -> Option<usize> {
+        self.names.as_ref().unwrap_or(&self.table).find(name)
+    }
+}
+
+impl Property {
+    pub(crate) fn new(wire: &str, name: &str, node: NodeId) -> Self {
+        let quoted = format!("{wire}\"");
+        let mut bytes = [0; 16];
+        let mut mask = [0; 16];
+        for ((byte, mask), &char) in bytes.iter_mut().zip(&mut mask).zip(quoted.as_bytes()) {
+            (*byte, *mask) = (char, 0xFF);
+        }
+        let mut written = Vec::new();
+        crate::reply::write_string(&mut written, wire);
+        written.push(b':');
+        Self {
+            wire: wire.into(),
+            name: name.into(),
+            node,
+            written: written.into(),
+            head: halves(&bytes),
+            mask: halves(&mask),
+        }
+    }
+
+    /// Whether the text at `at` is this property's name and its closing quote; where it goes on.
+    #[inline]
+    pub(crate) fn follows(&self, text: &[u8], at: usize) -> Option<usize> {
+        let first = word(text, at)?;
+        let second = word(text, at + 8)?;
+        if (first ^ self.head[0]) & self.mask[0] | (second ^ self.head[1]) & self.mask[1] != 0 {
+            return None;
+        }
+        let wire = self.wire.as_bytes();
+        let end = at + wire.len();
+        if wire.len() >= 16 && !(crate::text::same(text.get(at + 16..end)?, &wire[16..]) && text.get(end) == Some(&b'"')) {
+            return None;
+        }
+        Some(end + 1)
+    }
+}
+
+fn halves(bytes: &[u8; 16]) -> [u64; 2] {
+    [word(bytes, 0).unwrap_or(0), word(bytes, 8).unwrap_or(0)]
+}

@@ -1,0 +1,26 @@
+//! `evcore._native`: evcore-core for Python. Conversions only; the rules live in the core.
+//!
+//! One file per noun: messages, programs, the codec; `objects` builds Python values in the judging pass, `writer` and
+//! `live` read them, `errors` raises the exceptions that Python defines. `unsafe` stands only where objects are built or read
+//! through the C API: `objects`, `shapes`, `strings`, `writer`, `input`.
+
+mod codec;
+mod errors;
+mod input;
+mod live;
+mod message;
+mod objects;
+mod program;
+mod shapes;
+mod strings;
+mod writer;
+
+#[pyo3::pymodule(gil_used = false)]
+mod _native {
+    #[pymodule_export]
+    use crate::codec::Codec;
+    #[pymodule_export]
+    use crate::message::{Call, CallError, CallResult, CallResultError, Send};
+    #[pymodule_export]
+    use crate::program::Program;
+}

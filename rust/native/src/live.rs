@@ -1,0 +1,160 @@
+//! Live Python objects → the core's tree: the slow way out, taken when the writer meets something it does not know or
+//! something wrong.
+
+use evcore_core::dom::{Dom, Name, Naming};
+use evcore_core::limits::Limits;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{
+    PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType, PyTzInfoAccess,
+};
+
+use crate::errors::DEEPEST;
+use crate::strings;
+use crate::writer::float_text;
+
+static ENUM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+/// The tree of a payload: its root is at level 2, inside the frame's array.
+pub fn tree(value: &Bound<'_, PyAny>, limits: &Limits) -> PyResult<Dom> {
+    Reader { limits }.value(value, 2, Naming::Python)
+}
+
+struct Reader<'l> {
+    limits: &'l Limits,
+}
+
+impl Reader<'_> {
+    fn value(&self, value: &Bound<'_, PyAny>, level: u32, naming: Naming) -> PyResult<Dom> {
+        let py = value.py();
+        if value.is_none() {
+            return Ok(Dom::Null);
+        }
+        if let Ok(boolean) = value.cast::<PyBool>() {
+            return Ok(Dom::Boolean(boolean.is_true()));
+        }
+        if value.is_instance(ENUM.import(py, "enum", "Enum")?)? {
+            // An enum whose values are enums ends at the depth limit like any other nesting.
+            if level > self.limits.depth.min(DEEPEST) {
+                return Ok(Dom::Deep(self.limits.depth));
+            }
+            return self.value(&value.getattr("value")?, level + 1, naming);
+        }
+        if let Ok(string) = value.cast::<PyString>() {
+            return Ok(text(string)?.map_or(Dom::Surrogate, Dom::Text));
+        }
+        if value.is_instance_of::<PyInt>() {
+            return self.integer(value);
+        }
+        if let Ok(float) = value.cast::<PyFloat>() {
+            let float = float.value();
+            return Ok(if float.is_finite() {
+                Dom::Number(float_text(float).into())
+            } else {
+                Dom::Unwritable("non-finite number")
+            });
+        }
+        if let Ok(dict) = value.cast::<PyDict>() {
+            let mut members = Vec::with_capacity(dict.len());
+            if level > self.limits.depth.min(DEEPEST) {
+                return Ok(Dom::Deep(self.limits.depth));
+            }
+            for item in dict.items() {
+                let (key, member) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+                members.push((name(&key)?, self.value(&member, level + 1, naming)?));
+            }
+            return Ok(Dom::Object(naming, members));
+        }
+        if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
+            if level > self.limits.depth.min(DEEPEST) {
+                return Ok(Dom::Deep(self.limits.depth));
+            }
+            let items: PyResult<Vec<Dom>> =
+                value.try_iter()?.map(|item| self.value(&item?, level + 1, naming)).collect();
+            return Ok(Dom::Array(items?));
+        }
+        if let Ok(moment) = value.cast::<PyDateTime>() {
+            return Ok(date_time(moment)?.map_or(Dom::Naive, |text| Dom::Text(text.into())));
+        }
+        if value.is_instance(DECIMAL.import(py, "decimal", "Decimal")?)? {
+            return self.decimal(value);
+        }
+        if value.get_type().hasattr("__dataclass_fields__")? {
+            return self.dataclass(value, level);
+        }
+        Ok(Dom::Foreign(value.get_type().name()?.to_string_lossy().into()))
+    }
+
+    fn integer(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom> {
+        // Four bits make more than one digit: whatever passes here is short enough for CPython to write out.
+        let bits: usize = value.call_method0("bit_length")?.extract()?;
+        if bits > self.limits.number_chars.saturating_mul(4) {
+            return Ok(Dom::Unwritable("number that is too long"));
+        }
+        let text = value.py().get_type::<PyInt>().getattr("__repr__")?.call1((value,))?;
+        let text = text.cast::<PyString>()?.to_str()?;
+        if text.len() > self.limits.number_chars {
+            return Ok(Dom::Unwritable("number that is too long"));
+        }
+        Ok(Dom::Number(text.into()))
+    }
+
+    fn decimal(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom> {
+        if !value.call_method0("is_finite")?.is_truthy()? {
+            return Ok(Dom::Unwritable("non-finite number"));
+        }
+        let text = value.str()?.to_str()?.replace("E+", "e");
+        if text.len() > self.limits.number_chars {
+            return Ok(Dom::Unwritable("number that is too long"));
+        }
+        Ok(Dom::Number(text.into()))
+    }
+
+    fn dataclass(&self, value: &Bound<'_, PyAny>, level: u32) -> PyResult<Dom> {
+        if level > self.limits.depth.min(DEEPEST) {
+            return Ok(Dom::Deep(self.limits.depth));
+        }
+        let mut members = Vec::new();
+        for field in value.py().import("dataclasses")?.getattr("fields")?.call1((value,))?.try_iter()? {
+            let key = field?.getattr("name")?;
+            let member = value.getattr(key.cast::<PyString>()?)?;
+            if !member.is_none() {
+                members.push((name(&key)?, self.value(&member, level + 1, Naming::Field)?));
+            }
+        }
+        Ok(Dom::Object(Naming::Field, members))
+    }
+}
+
+fn name(key: &Bound<'_, PyAny>) -> PyResult<Name> {
+    match key.cast::<PyString>() {
+        Ok(key) => Ok(text(key)?.map_or(Name::Bad, Name::Text)),
+        Err(_) => Ok(Name::Bad),
+    }
+}
+
+fn text(string: &Bound<'_, PyString>) -> PyResult<Option<Box<str>>> {
+    if let Some(bytes) = strings::ascii_bytes(string.as_borrowed()) {
+        return Ok(Some(String::from_utf8_lossy(bytes).into()));
+    }
+    Ok(strings::utf8(string)?.map(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into()))
+}
+
+/// RFC 3339 in UTC, milliseconds where there are any; None for a time without an offset, or beyond the calendar in UTC.
+fn date_time(moment: &Bound<'_, PyDateTime>) -> PyResult<Option<String>> {
+    let py = moment.py();
+    if moment.get_tzinfo().is_none() || moment.call_method0("utcoffset")?.is_none() {
+        return Ok(None);
+    }
+    let utc = pyo3::types::PyTzInfo::utc(py)?;
+    let Ok(moment) = moment.call_method1("astimezone", (utc,)) else { return Ok(None) };
+    let part = |name: &str| moment.getattr(name)?.extract::<u32>();
+    let (year, month, day) = (part("year")?, part("month")?, part("day")?);
+    let (hour, minute, second) = (part("hour")?, part("minute")?, part("second")?);
+    let fraction = match part("microsecond")? {
+        0 => String::new(),
+        micros => format!(".{:03}", micros / 1000),
+    };
+    Ok(Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")))
+}

@@ -1,0 +1,97 @@
+//! A compiled schema with the Python strings it hands out.
+
+use std::collections::HashMap;
+
+use evcore_core::build::Stop;
+use evcore_core::explain::{Fields, explain};
+use evcore_core::limits::Limits;
+use evcore_core::schema::{Options, compile};
+use evcore_core::version::Version;
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
+
+use crate::errors;
+use crate::live;
+use crate::objects::{Member, Object};
+use crate::shapes::Shapes;
+
+/// A compiled schema. Immutable and shareable between codecs and threads.
+#[pyclass(frozen, module = "evcore._native")]
+pub struct Program {
+    pub core: evcore_core::program::Program,
+    pub strings: Vec<Py<PyString>>,
+    pub objects: Vec<Layout>,
+    pub fields: Fields,
+}
+
+/// One object of a program: its keys as Python strings, the shapes it came in.
+pub struct Layout {
+    pub keys: Vec<Py<PyString>>,
+    pub shapes: Shapes,
+}
+
+impl Layout {
+    /// A dict built key by key.
+    pub fn dict(&self, members: impl Iterator<Item = Member>) -> Result<Object, Stop> {
+        // SAFETY: attached; gives a new reference or null.
+        let dict = unsafe { Object::own(ffi::PyDict_New())? };
+        for member in members {
+            let key = self.keys.get(usize::from(member.property)).ok_or(Stop)?;
+            // SAFETY: a dict of our own making, a `str` key, a value; the dict takes its own references.
+            if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), member.value.as_ptr()) } != 0 {
+                return Err(Stop);
+            }
+        }
+        Ok(dict)
+    }
+}
+
+#[pymethods]
+impl Program {
+    #[new]
+    #[pyo3(signature = (schema, *, version, snake=None, aliases=None, formats=true))]
+    fn new(
+        py: Python<'_>,
+        schema: &[u8],
+        version: &str,
+        snake: Option<HashMap<String, String>>,
+        aliases: Option<HashMap<String, Vec<String>>>,
+        formats: bool,
+    ) -> PyResult<Self> {
+        let version = errors::version(version)?;
+        let options = Options { version, formats, names: snake.as_ref() };
+        let core = compile(schema, &options).map_err(|error| errors::schema_error(py, &error.0))?;
+        let strings = core.strings().iter().map(|string| PyString::intern(py, string).unbind()).collect();
+        let objects = core
+            .objects()
+            .into_iter()
+            .map(|object| Layout {
+                keys: object.properties.iter().map(|property| PyString::intern(py, &property.name).unbind()).collect(),
+                shapes: Shapes::default(),
+            })
+            .collect();
+        Ok(Self { core, strings, objects, fields: aliases.unwrap_or_default() })
+    }
+
+    /// All violations of a Python value.
+    #[pyo3(signature = (value, *, depth=64, violations=100))]
+    fn check<'py>(
+        &self,
+        py: Python<'py>,
+        value: &Bound<'py, PyAny>,
+        depth: u32,
+        violations: usize,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let limits = Limits { depth: depth.min(errors::DEEPEST), ..Limits::default() };
+        let tree = live::tree(value, &limits)?;
+        errors::violations(py, self.version(), &explain(&self.core, &self.fields, &tree, violations))
+    }
+}
+
+impl Program {
+    pub fn version(&self) -> Version {
+        self.core.version()
+    }
+}
+

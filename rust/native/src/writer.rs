@@ -1,0 +1,418 @@
+//! Judges Python objects and writes them as JSON in one go, as long as nothing is wrong and every type is a plain one.
+//!
+//! Out: compact JSON, or [`Stop`]: then [`crate::live`] reads the objects into a tree and the core says what is wrong, or
+//! [`tree`] writes it out after all.
+
+use std::ptr;
+
+use evcore_core::build::Stop;
+use evcore_core::dom::{Dom, Name};
+use evcore_core::explain::Fields;
+use evcore_core::number::is_multiple;
+use evcore_core::program::{Node, NodeId, Numeric, Object, Program as Core, Text};
+use evcore_core::reply::{write_escaped, write_string};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+use crate::program::Program;
+use crate::strings;
+
+/// Writes one payload.
+pub struct Writer<'a, 'py> {
+    pub py: Python<'py>,
+    pub program: &'a Program,
+    pub out: &'a mut Vec<u8>,
+    /// Levels that may still be entered.
+    pub depth: u32,
+    pub string_bytes: usize,
+}
+
+type Written = Result<(), Stop>;
+
+impl<'py> Writer<'_, 'py> {
+    /// Judges and writes `value`.
+    #[inline]
+    pub fn judge(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        self.value(self.program.core.root(), value)
+    }
+
+    fn value(&mut self, node: NodeId, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        match self.program.core.node(node) {
+            Node::Text(bounds) => self.text(bounds, value),
+            Node::Enum(choice) => self.text_with(value, |_, bytes| {
+                choice.table.find(bytes).is_some()
+                    && (choice.text.max_length == usize::MAX || bytes.len() <= choice.text.max_length)
+                    && choice.text.format.is_none()
+            }),
+            Node::Object(object) => self.object(object, value),
+            Node::Array(array) => {
+                let least = array.min as usize;
+                let most = array.max as usize;
+                self.array(value, Some(array.items), least..=most)
+            }
+            Node::Integer(bounds) => {
+                // SAFETY: `value` is an object. Floats that count as integers go the slow way.
+                if unsafe { ffi::PyLong_Check(value.as_ptr()) } == 0 {
+                    return Err(Stop);
+                }
+                self.number(bounds, value)
+            }
+            Node::Number(bounds) => self.number(bounds, value),
+            Node::Boolean => self.boolean(value),
+            Node::Null => self.null(value),
+            Node::Any => self.any(value),
+        }
+    }
+
+    /// Whatever it is, as long as it is plain JSON.
+    fn any(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        let pointer = value.as_ptr();
+        // SAFETY: type checks on an object.
+        let (string, dict, list, number, none) = unsafe {
+            (
+                ffi::PyUnicode_Check(pointer) != 0,
+                ffi::PyDict_CheckExact(pointer) != 0,
+                ffi::PyList_CheckExact(pointer) != 0 || ffi::PyTuple_CheckExact(pointer) != 0,
+                ffi::PyLong_CheckExact(pointer) != 0 || ffi::PyFloat_CheckExact(pointer) != 0,
+                pointer == ffi::Py_None(),
+            )
+        };
+        if string {
+            self.text_with(value, |_, _| true)
+        } else if dict {
+            self.any_object(value)
+        } else if list {
+            self.array(value, None, 0..=usize::MAX)
+        } else if number {
+            self.number(&Numeric { free: true, ..Numeric::default() }, value)
+        } else if none {
+            self.null(value)
+        } else {
+            self.boolean(value)
+        }
+    }
+
+    fn null(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        if value.is_none() {
+            self.out.extend_from_slice(b"null");
+            return Ok(());
+        }
+        Err(Stop)
+    }
+
+    fn boolean(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        // SAFETY: the two booleans live for ever; pointers are compared.
+        let (truth, falsehood) = unsafe { (ffi::Py_True(), ffi::Py_False()) };
+        let word: &[u8] = if value.as_ptr() == truth {
+            b"true"
+        } else if value.as_ptr() == falsehood {
+            b"false"
+        } else {
+            return Err(Stop);
+        };
+        self.out.extend_from_slice(word);
+        Ok(())
+    }
+
+    #[inline]
+    fn text(&mut self, bounds: &Text, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        self.text_with(value, |length, bytes| {
+            length <= bounds.max_length && bounds.format.is_none_or(|format| format.holds(bytes))
+        })
+    }
+
+    /// Writes a string if it is one and `fits` (code points, UTF-8) says so.
+    #[inline]
+    fn text_with(&mut self, value: Borrowed<'_, 'py, PyAny>, fits: impl FnOnce(usize, &[u8]) -> bool) -> Written {
+        // SAFETY: type checks on an object. Subclasses of `str` other than enums of strings hold what they show; enums
+        // with a value of their own go the slow way.
+        unsafe {
+            if ffi::PyUnicode_CheckExact(value.as_ptr()) == 0 {
+                return Err(Stop);
+            }
+        }
+        // SAFETY: checked above.
+        let string = unsafe { value.cast_unchecked::<PyString>() };
+        if let Some(bytes) = strings::ascii_bytes(string) {
+            if bytes.len() > self.string_bytes || !fits(bytes.len(), bytes) {
+                return Err(Stop);
+            }
+            self.out.push(b'"');
+            write_escaped(self.out, bytes);
+        } else {
+            let Ok(Some(bytes)) = strings::utf8(&string) else { return Err(self.stop()) };
+            let bytes = bytes.as_bytes();
+            // SAFETY: a `str`.
+            let length = unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) } as usize;
+            if bytes.len() > self.string_bytes || !fits(length, bytes) {
+                return Err(Stop);
+            }
+            self.out.push(b'"');
+            write_escaped(self.out, bytes);
+        }
+        self.out.push(b'"');
+        Ok(())
+    }
+
+    /// Forgets an exception: the slow way meets the same object again and says so properly.
+    #[cold]
+    fn stop(&self) -> Stop {
+        drop(PyErr::take(self.py));
+        Stop
+    }
+
+    fn number(&mut self, bounds: &Numeric, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        let pointer = value.as_ptr();
+        let start = self.out.len();
+        // SAFETY: type checks on an object, then reads of the type found; no code of anybody's runs.
+        let number = unsafe {
+            if ffi::PyLong_CheckExact(pointer) != 0 {
+                let mut overflow = 0;
+                let integer = ffi::PyLong_AsLongLongAndOverflow(pointer, &raw mut overflow);
+                if overflow != 0 {
+                    return Err(Stop);
+                }
+                self.out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+                #[expect(clippy::cast_precision_loss, reason = "bounds compare as doubles")]
+                let number = integer as f64;
+                number
+            } else if ffi::PyFloat_CheckExact(pointer) != 0 {
+                let float = ffi::PyFloat_AS_DOUBLE(pointer);
+                if !float.is_finite() {
+                    return Err(Stop);
+                }
+                write_float(self.out, float);
+                float
+            } else {
+                return Err(Stop);
+            }
+        };
+        if bounds.free {
+            return Ok(());
+        }
+        if bounds.minimum.is_some_and(|minimum| number < minimum)
+            || bounds.maximum.is_some_and(|maximum| number > maximum)
+            || bounds.places.is_some_and(|places| !is_multiple(&self.out[start..], places))
+        {
+            return Err(Stop);
+        }
+        Ok(())
+    }
+
+    fn array(
+        &mut self,
+        value: Borrowed<'_, 'py, PyAny>,
+        items: Option<NodeId>,
+        bounds: std::ops::RangeInclusive<usize>,
+    ) -> Written {
+        let pointer = value.as_ptr();
+        // SAFETY: a list or tuple is checked for, and read at indices below its size, which is asked for again each time;
+        // the items live as long as it does, and nothing here lets other code run.
+        unsafe {
+            let list = ffi::PyList_CheckExact(pointer) != 0;
+            if !list && ffi::PyTuple_CheckExact(pointer) == 0 {
+                return Err(Stop);
+            }
+            let size = || if list { ffi::PyList_GET_SIZE(pointer) } else { ffi::PyTuple_GET_SIZE(pointer) };
+            if !bounds.contains(&(size() as usize)) {
+                return Err(Stop);
+            }
+            self.enter()?;
+            self.out.push(b'[');
+            let mut index = 0;
+            while index < size() {
+                if index > 0 {
+                    self.out.push(b',');
+                }
+                let item = if list { ffi::PyList_GET_ITEM(pointer, index) } else { ffi::PyTuple_GET_ITEM(pointer, index) };
+                let item = Borrowed::from_ptr(self.py, item);
+                match items {
+                    Some(node) => self.value(node, item)?,
+                    None => self.any(item)?,
+                }
+                index += 1;
+            }
+        }
+        self.out.push(b']');
+        self.depth += 1;
+        Ok(())
+    }
+
+    #[inline]
+    fn enter(&mut self) -> Written {
+        self.depth = self.depth.checked_sub(1).ok_or(Stop)?;
+        Ok(())
+    }
+
+    fn object(&mut self, object: &Object, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        let dict = value.as_ptr();
+        // SAFETY: type check on an object.
+        if unsafe { ffi::PyDict_CheckExact(dict) } == 0 {
+            return Err(Stop);
+        }
+        self.enter()?;
+        let keys = &self.program.objects[object.index as usize].keys;
+        let mut seen = 0_u64;
+        let mut slot = 0;
+        let mut separator = b'{';
+        let (mut position, mut key, mut member) = (0, ptr::null_mut(), ptr::null_mut());
+        // SAFETY: a dict that nobody changes meanwhile, for nothing here lets other code run; key and value are borrowed
+        // from it.
+        while unsafe { ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut member) } != 0 {
+            let guess = object.guess(slot);
+            let property = if keys.get(guess).is_some_and(|known| known.as_ptr() == key) {
+                Some(guess)
+            } else {
+                // SAFETY: as above.
+                self.property(object, unsafe { Borrowed::from_ptr(self.py, key) })?
+            };
+            self.out.push(separator);
+            separator = b',';
+            // SAFETY: as above.
+            let member = unsafe { Borrowed::from_ptr(self.py, member) };
+            match property {
+                Some(property) => {
+                    if property != guess {
+                        object.learn(slot, property);
+                    }
+                    slot = property + 1;
+                    seen |= 1 << property;
+                    let property = &object.properties[property];
+                    self.out.extend_from_slice(&property.written);
+                    self.value(property.node, member)?;
+                }
+                None if object.open => {
+                    // SAFETY: as above.
+                    self.text_with(unsafe { Borrowed::from_ptr(self.py, key) }, |_, _| true)?;
+                    self.out.push(b':');
+                    self.any(member)?;
+                }
+                None => return Err(Stop),
+            }
+        }
+        if object.required & !seen != 0 {
+            return Err(Stop);
+        }
+        if separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// The property a key names, by its characters.
+    fn property(&mut self, object: &Object, key: Borrowed<'_, 'py, PyAny>) -> Result<Option<usize>, Stop> {
+        let Ok(key) = key.cast_exact::<PyString>() else { return Err(Stop) };
+        Ok(match strings::ascii_bytes(key) {
+            Some(bytes) => object.find_name(bytes),
+            None => match strings::utf8(&key) {
+                Ok(Some(bytes)) => object.find_name(bytes.as_bytes()),
+                _ => return Err(self.stop()),
+            },
+        })
+    }
+
+    fn any_object(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        let dict = value.as_ptr();
+        self.enter()?;
+        let mut separator = b'{';
+        let (mut position, mut key, mut member) = (0, ptr::null_mut(), ptr::null_mut());
+        // SAFETY: as in `object`.
+        while unsafe { ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut member) } != 0 {
+            self.out.push(separator);
+            separator = b',';
+            // SAFETY: as in `object`.
+            let (key, member) = unsafe { (Borrowed::from_ptr(self.py, key), Borrowed::from_ptr(self.py, member)) };
+            self.text_with(key, |_, _| true)?;
+            self.out.push(b':');
+            self.any(member)?;
+        }
+        if separator == b'{' {
+            self.out.push(b'{');
+        }
+        self.out.push(b'}');
+        self.depth += 1;
+        Ok(())
+    }
+}
+
+/// A tree that nothing is wrong with, under the names of the wire.
+pub fn tree(core: Option<&Core>, fields: &Fields, value: &Dom, out: &mut Vec<u8>) {
+    typed(core.map(|core| (core, core.root())), fields, value, out);
+}
+
+fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom, out: &mut Vec<u8>) {
+    let node = place.map(|(core, node)| (core, core.node(node)));
+    match value {
+        Dom::Null => out.extend_from_slice(b"null"),
+        Dom::Boolean(true) => out.extend_from_slice(b"true"),
+        Dom::Boolean(false) => out.extend_from_slice(b"false"),
+        Dom::Number(text) => out.extend_from_slice(text.as_bytes()),
+        Dom::Text(text) => write_string(out, text),
+        Dom::Array(items) => {
+            let items_place = match node {
+                Some((core, Node::Array(array))) => Some((core, array.items)),
+                _ => None,
+            };
+            let mut separator = b'[';
+            for item in items {
+                out.push(separator);
+                separator = b',';
+                typed(items_place, fields, item, out);
+            }
+            if separator == b'[' {
+                out.push(b'[');
+            }
+            out.push(b']');
+        }
+        Dom::Object(naming, members) => {
+            let mut separator = b'{';
+            for (name, member) in members {
+                let Name::Text(name) = name else { continue };
+                out.push(separator);
+                separator = b',';
+                let property = match node {
+                    Some((core, Node::Object(object))) => object
+                        .resolve(name, *naming, fields)
+                        .map(|index| (core, &object.properties[index])),
+                    _ => None,
+                };
+                if let Some((core, property)) = property {
+                    out.extend_from_slice(&property.written);
+                    typed(Some((core, property.node)), fields, member, out);
+                } else {
+                    write_string(out, name);
+                    out.push(b':');
+                    typed(None, fields, member, out);
+                }
+            }
+            if separator == b'{' {
+                out.push(b'{');
+            }
+            out.push(b'}');
+        }
+        // What cannot be written is a violation, and this tree has none.
+        Dom::Unwritable(_) | Dom::Foreign(_) | Dom::Surrogate | Dom::Naive | Dom::Deep(_) => {}
+    }
+}
+
+/// A finite double as Python's `repr` has it, the exponent as `1e16`, `1e-5`.
+#[inline]
+fn write_float(out: &mut Vec<u8>, value: f64) {
+    let size = value.abs();
+    if size == 0.0 || (1e-4..1e16).contains(&size) {
+        // In this range the shortest digits are written without an exponent, as `repr` does.
+        out.extend_from_slice(zmij::Buffer::new().format_finite(value).as_bytes());
+    } else {
+        out.extend_from_slice(format!("{value:e}").as_bytes());
+    }
+}
+
+/// The same as text.
+pub fn float_text(value: f64) -> String {
+    let mut out = Vec::new();
+    write_float(&mut out, value);
+    String::from_utf8_lossy(&out).into_owned()
+}
