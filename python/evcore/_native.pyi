@@ -1,10 +1,13 @@
+"""The seam: what a backend gives to the shared Python, and what it gets. docs/codec.md has the rules."""
+
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias, final
 
 from evcore.errors import Violation
 
 Frame: TypeAlias = bytes | bytearray | memoryview | str
 
+@final
 class Call:
     kind: Final = 2
     __match_args__: Final = ("id", "action", "payload")
@@ -20,8 +23,75 @@ class Call:
     @property
     def violations(self) -> tuple[Violation, ...]: ...
 
-# CallResult(id, payload, action=None), CallError(id, code, description="", details=None), CallResultError, Send: likewise
+@final
+class CallResult:
+    kind: Final = 3
+    __match_args__: Final = ("id", "payload")
+    def __new__(cls, id: str, payload: Any, action: str | None = None) -> Self: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def payload(self) -> Any: ...
+    @property
+    def action(self) -> str | None: ...
+    @property
+    def raw(self) -> bytes | None: ...
+    @property
+    def violations(self) -> tuple[Violation, ...]: ...
 
+@final
+class CallError:
+    kind: Final = 4
+    __match_args__: Final = ("id", "code", "description", "details")
+    def __new__(cls, id: str, code: str, description: str = "", details: dict[str, Any] | None = None) -> Self: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def details(self) -> dict[str, Any]: ...
+    @property
+    def raw(self) -> bytes | None: ...
+    @property
+    def violations(self) -> tuple[Violation, ...]: ...
+
+@final
+class CallResultError:
+    kind: Final = 5
+    __match_args__: Final = ("id", "code", "description", "details")
+    def __new__(cls, id: str, code: str, description: str = "", details: dict[str, Any] | None = None) -> Self: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def details(self) -> dict[str, Any]: ...
+    @property
+    def raw(self) -> bytes | None: ...
+    @property
+    def violations(self) -> tuple[Violation, ...]: ...
+
+@final
+class Send:
+    kind: Final = 6
+    __match_args__: Final = ("id", "action", "payload")
+    def __new__(cls, id: str, action: str, payload: Any) -> Self: ...
+    @property
+    def id(self) -> str: ...
+    @property
+    def action(self) -> str: ...
+    @property
+    def payload(self) -> Any: ...
+    @property
+    def raw(self) -> bytes | None: ...
+    @property
+    def violations(self) -> tuple[Violation, ...]: ...
+
+@final
 class Program:
     """A compiled schema. Immutable and shareable between codecs and threads."""
 
@@ -31,10 +101,12 @@ class Program:
         *,
         version: str,
         snake: Mapping[str, str] | None = None,
-        aliases: Mapping[str, str] | None = None,
+        aliases: Mapping[str, tuple[str, ...]] | None = None,
         formats: bool = True,
     ) -> Self:
-        """`snake`: wire property name -> name of its key in Python; None: wire names. `aliases`: other dataclass field name -> wire name. Raises SchemaError."""
+        """`snake`: wire property name -> name of its key in Python; None: wire names. `aliases`: other name of a dataclass
+        field -> the wire names it may stand for, of which an object has at most one (``price_schedule_id`` is
+        ``priceScheduleID`` in one object of 2.1 and ``priceScheduleId`` in another). Raises SchemaError."""
 
     def check(self, value: Any, *, depth: int = 64, violations: int = 100) -> list[Violation]: ...
 
@@ -44,7 +116,7 @@ class Codec:
     def __new__(
         cls,
         version: str,
-        programs: Mapping[str, tuple[str, ...]],     # kind ("call" | "result" | "send") -> names of this version's actions
+        programs: Mapping[str, tuple[str, ...]],     # kind ("call" | "result" | "send") -> names of this version's actions, `X-Signed` among them in 2.x
         load: Callable[[str, str], Program],         # (kind, action) -> program; called once for each, on first use
         *,
         snake: bool,
@@ -52,10 +124,16 @@ class Codec:
         limits: tuple[int, int, int, int, int, int, int],   # the fields of Limits, in their order
         answer_unknown_kind: bool,
         tolerate: Callable[[Any, tuple[Violation, ...]], bool] | None,   # policy: (message, violations) -> deliver it all the same?
-        further: Callable[[str, str, Any], list[Violation]] | None,      # (kind, action, payload with the codec's names) -> vendor violations
+        further: Callable[[str, str, Any], list[Violation]] | None,      # see the property
     ) -> Self: ...
     @property
     def version(self) -> str: ...
+    @property
+    def further(self) -> Callable[[str, str, Any], list[Violation]] | None:
+        """(kind, action, payload with the codec's names) -> vendor violations; asked after a payload has kept its schema, in
+        decode, encode (the payload as given) and check. Set when the first vendor schema is added; None costs nothing."""
+    @further.setter
+    def further(self, value: Callable[[str, str, Any], list[Violation]] | None) -> None: ...
     def decode(self, frame: Frame, action: str | None = None, judge: bool = True) -> Any: ...
     def encode(self, message: Any, action: str | None = None, judge: bool = True) -> bytes: ...
     def check(self, action: str, payload: Any, kind: Literal["call", "result", "send"] = "call") -> list[Violation]: ...
