@@ -78,24 +78,28 @@ pub struct Codec {
     limits: Limits,
     answer_unknown_kind: bool,
     tolerate: Option<Py<PyAny>>,
-    further: Option<Py<PyAny>>,
+    further: PyOnceLock<Py<PyAny>>,
 }
 
 #[pymethods]
 impl Codec {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "the seam to evcore/codec.py, called once a codec")]
-    #[pyo3(signature = (version, programs, load, *, lazy, limits, answer_unknown_kind, tolerate, further))]
+    #[pyo3(signature = (version, programs, load, *, snake, lazy, limits, answer_unknown_kind, tolerate, further))]
     fn new(
+        py: Python<'_>,
         version: &str,
         programs: &Bound<'_, PyDict>,
         load: Py<PyAny>,
+        snake: bool,
         lazy: bool,
         limits: (usize, u32, usize, usize, usize, u32, usize),
         answer_unknown_kind: bool,
         tolerate: Option<Py<PyAny>>,
         further: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
+        // Names are the programs'.
+        let _ = snake;
         let (frame_bytes, depth, id_chars, string_bytes, number_chars, items, violations) = limits;
         let frame_bytes = frame_bytes.min(u32::MAX as usize);
         let depth = depth.min(errors::DEEPEST);
@@ -109,8 +113,14 @@ impl Codec {
             limits: Limits { frame_bytes, depth, id_chars, string_bytes, number_chars, items, violations },
             answer_unknown_kind,
             tolerate,
-            further,
+            further: kept(py, further),
         })
+    }
+
+    /// Vendor schemas: `(kind, action, payload)` → further violations. Set once.
+    #[setter(further)]
+    fn set_further(&self, py: Python<'_>, further: Py<PyAny>) -> PyResult<()> {
+        self.further.set(py, further).map_err(|_| PyValueError::new_err("further is set once"))
     }
 
     /// The subprotocol name of the version.
@@ -261,7 +271,7 @@ impl Codec {
             None => None,
         };
         let message = self.message(py, text, &head, id, action, body)?;
-        if let (Some(further), Some((name, _)), true) = (&self.further, known, judge) {
+        if let (Some(further), Some((name, _)), true) = (self.further.get(py), known, judge) {
             let payload = message.getattr("payload")?;
             let found = further.bind(py).call1((kind_name(head.kind), name, payload))?;
             let found = found.try_iter()?.collect::<PyResult<Vec<_>>>()?;
@@ -435,7 +445,7 @@ impl Codec {
         payload: &Bound<'py, PyAny>,
         py: Python<'py>,
     ) -> PyResult<Bound<'py, PyList>> {
-        match &self.further {
+        match self.further.get(py) {
             Some(further) => Ok(further.bind(py).call1((kind, action, payload))?.cast_into::<PyList>()?),
             None => Ok(PyList::empty(py)),
         }
@@ -456,7 +466,7 @@ impl Codec {
         Ok(actions.programs[index].get_or_init(py, || program))
     }
 
-    /// An action by its name; `X-Signed` is known in 2.x where X is, and never kept.
+    /// An action by its name.
     fn known<'py>(
         &self,
         py: Python<'py>,
@@ -464,16 +474,9 @@ impl Codec {
         name: &Bound<'py, PyString>,
     ) -> PyResult<Option<Known<'py>>> {
         let text = name.to_string_lossy();
-        if let Some(index) = actions.table.find(text.as_bytes()) {
-            let name = actions.names[index].bind(py).clone();
-            return Ok(Some(Known { name, program: self.program(py, actions, index)?.bind(py).clone() }));
-        }
-        let signed = text.strip_suffix("-Signed").filter(|_| self.version != Version::V16);
-        if signed.is_some_and(|action| actions.table.find(action.as_bytes()).is_some()) {
-            let program = self.load.bind(py).call1((actions.kind, name))?.cast_into::<Program>()?;
-            return Ok(Some(Known { name: name.clone(), program }));
-        }
-        Ok(None)
+        let Some(index) = actions.table.find(text.as_bytes()) else { return Ok(None) };
+        let name = actions.names[index].bind(py).clone();
+        Ok(Some(Known { name, program: self.program(py, actions, index)?.bind(py).clone() }))
     }
 }
 
@@ -496,6 +499,16 @@ fn judged<B: evcore_core::build::Build>(
         Ok((value, end))
     });
     finished.map_err(|Stop| pass.trouble())
+}
+
+/// A cell with a value, or an empty one.
+fn kept<T>(py: Python<'_>, value: Option<T>) -> PyOnceLock<T> {
+    let cell = PyOnceLock::new();
+    if let Some(value) = value {
+        // A new cell is empty: it takes the value.
+        let _ = cell.set(py, value);
+    }
+    cell
 }
 
 fn memory(py: Python<'_>) -> PyErr {
@@ -659,7 +672,7 @@ impl Codec {
         action: &Bound<'_, PyString>,
         payload: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        if self.further.is_none() {
+        if self.further.get(message.py()).is_none() {
             return Ok(());
         }
         let found = self.further(kind, action, payload, message.py())?;
