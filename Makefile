@@ -73,7 +73,7 @@ lint-rust: .venv/.python ## rustfmt, clippy (pedantic, warnings are errors), rus
 	$(need_cargo)
 	cargo fmt --check
 	cargo clippy --locked --quiet --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --quiet --no-deps -p evcore-core
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --quiet --no-deps --document-private-items -p evcore-core
 
 .PHONY: lint-python
 lint-python: .venv/.tools ## ruff: formatting and rules.
