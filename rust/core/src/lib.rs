@@ -29,3 +29,4 @@ pub mod table;
 pub mod text;
 pub mod version;
 pub mod violation;
+pub mod word;

@@ -1,70 +1,72 @@
 //! Numbers as they are written: what kind, whether whole, whether a multiple of a power of ten; nothing is rounded.
 
-/// What a JSON number's text says, without its value.
+/// What a JSON number's text says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lexeme {
+pub(crate) struct Lexeme {
     /// Where the text goes on.
     pub end: usize,
     /// No fraction and no exponent: an integer literal.
     pub integer: bool,
-    /// There is an exponent: the only way to leave the range of a double within the length limit.
-    pub exponent: bool,
+    exponent: bool,
+    negative: bool,
+    /// The digits as one number, if there are not too many, and how many of them stand behind the point.
+    mantissa: u64,
+    digits: usize,
+    places: usize,
 }
 
 /// Reads the number that starts at `at`; None where the text is not RFC 8259's.
 #[inline]
 pub(crate) fn lexeme(text: &[u8], at: usize) -> Option<Lexeme> {
-    let mut end = at;
-    if text.get(end) == Some(&b'-') {
-        end += 1;
-    }
-    match text.get(end) {
-        Some(b'0') => end += 1,
-        Some(b'1'..=b'9') => end = digits(text, end + 1),
-        _ => return None,
-    }
-    let mut found = Lexeme { end, integer: true, exponent: false };
-    if text.get(end) == Some(&b'.') {
-        let after = digits(text, end + 1);
-        if after == end + 1 {
-            return None;
-        }
-        found = Lexeme { end: after, integer: false, exponent: false };
-    }
-    if matches!(text.get(found.end), Some(b'e' | b'E')) {
-        let mut start = found.end + 1;
-        if matches!(text.get(start), Some(b'+' | b'-')) {
-            start += 1;
-        }
-        let after = digits(text, start);
-        if after == start {
-            return None;
-        }
-        found = Lexeme { end: after, integer: false, exponent: true };
-    }
-    Some(found)
-}
-
-#[inline]
-fn digits(text: &[u8], mut at: usize) -> usize {
-    while let Some(b'0'..=b'9') = text.get(at) {
-        at += 1;
-    }
-    at
-}
-
-/// An integer literal of at most eighteen digits.
-#[inline]
-pub(crate) fn small_integer(lexeme: &[u8]) -> Option<i64> {
-    let (negative, digits) = match lexeme {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.len() > 18 {
+    let negative = text.get(at) == Some(&b'-');
+    let start = at + usize::from(negative);
+    let (mut end, mut mantissa) = digits(text, start, 0);
+    let whole = end - start;
+    if whole == 0 {
         return None;
     }
-    let value = digits.iter().fold(0_i64, |value, &digit| value * 10 + i64::from(digit - b'0'));
-    Some(if negative { -value } else { value })
+    if whole > 1 && text[start] == b'0' {
+        // A leading zero is a number of its own; what follows it cannot follow a number.
+        return Some(Lexeme {
+            end: start + 1,
+            integer: true,
+            exponent: false,
+            negative,
+            mantissa: 0,
+            digits: 1,
+            places: 0,
+        });
+    }
+    let mut places = 0;
+    let point = text.get(end) == Some(&b'.');
+    if point {
+        let after;
+        (after, mantissa) = digits(text, end + 1, mantissa);
+        places = after - end - 1;
+        if places == 0 {
+            return None;
+        }
+        end = after;
+    }
+    let exponent = matches!(text.get(end), Some(b'e' | b'E'));
+    if exponent {
+        let start = end + 1 + usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
+        (end, _) = digits(text, start, 0);
+        if end == start {
+            return None;
+        }
+    }
+    Some(Lexeme { end, integer: !point && !exponent, exponent, negative, mantissa, digits: whole + places, places })
+}
+
+/// Where a run of digits ends, and its value behind `value` (without meaning beyond nineteen digits).
+#[inline]
+fn digits(text: &[u8], mut at: usize, mut value: u64) -> (usize, u64) {
+    while let Some(digit) = text.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit < 10) {
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+        at += 1;
+    }
+    (at, value)
 }
 
 const POWERS: [f64; 23] = [
@@ -72,37 +74,30 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
-/// The double nearest to a number's text; None where there is none (it would be infinite).
-#[inline]
-pub(crate) fn double(lexeme: &[u8]) -> Option<f64> {
-    // Up to fifteen digits without an exponent, the mantissa and the power of ten are both exact, and one division
-    // rounds correctly (Clinger 1990).
-    if lexeme.len() <= 16 {
-        let mut mantissa = 0_u64;
-        let mut scale = None;
-        let mut plain = true;
-        let (negative, digits) = match lexeme {
-            [b'-', digits @ ..] => (true, digits),
-            digits => (false, digits),
-        };
-        for (at, &byte) in digits.iter().enumerate() {
-            match byte {
-                b'0'..=b'9' => mantissa = mantissa * 10 + u64::from(byte - b'0'),
-                b'.' => scale = Some(digits.len() - at - 1),
-                _ => {
-                    plain = false;
-                    break;
-                }
-            }
+impl Lexeme {
+    /// An integer literal of at most eighteen digits.
+    #[inline]
+    pub fn small_integer(&self) -> Option<i64> {
+        if self.digits > 18 {
+            return None;
         }
-        if plain && mantissa < 1 << 53 {
-            #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-            let value = mantissa as f64 / POWERS[scale.unwrap_or(0)];
-            return Some(if negative { -value } else { value });
-        }
+        let value = self.mantissa as i64;
+        Some(if self.negative { -value } else { value })
     }
-    let value: f64 = std::str::from_utf8(lexeme).ok()?.parse().ok()?;
-    value.is_finite().then_some(value)
+
+    /// The double nearest to the number, whose text is `text`; None where there is none (it would be infinite).
+    #[inline]
+    pub fn double(&self, text: &[u8]) -> Option<f64> {
+        // With a mantissa below 2^53 and a power of ten up to 10^22 both are exact, and one division rounds correctly
+        // (Clinger 1990).
+        if !self.exponent && self.digits <= 18 && self.mantissa < 1 << 53 {
+            #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
+            let value = self.mantissa as f64 / POWERS[self.places];
+            return Some(if self.negative { -value } else { value });
+        }
+        let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+        value.is_finite().then_some(value)
+    }
 }
 
 /// Whether the decimal text is a whole multiple of `10^-places`: `8.1` is one of 0.1, `6.25` is not, `3e2` is one of 1.
@@ -149,9 +144,10 @@ mod tests {
     #[test]
     fn doubles_are_those_of_the_standard_library() {
         for text in ["0.1", "-0.0", "230.1", "1e-7", "123456789.123456789", "9007199254740993", "0.30000000000000004", "1.7976931348623157e308"] {
-            assert_eq!(double(text.as_bytes()).map(f64::to_bits), Some(text.parse::<f64>().unwrap().to_bits()), "{text}");
+            let value = lexeme(text.as_bytes(), 0).unwrap().double(text.as_bytes());
+            assert_eq!(value.map(f64::to_bits), Some(text.parse::<f64>().unwrap().to_bits()), "{text}");
         }
-        assert_eq!(double(b"1e400"), None);
+        assert_eq!(lexeme(b"1e400", 0).unwrap().double(b"1e400"), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::build::{Build, Key, Shape, Stop};
 use crate::limits::Limits;
-use crate::number;
+use crate::number::{self, Lexeme};
 use crate::program::{Array, Enum, Node, NodeId, Numeric, Object, Program, Text};
 use crate::text::{code_points, same, skip_space, string_end, unescape};
 
@@ -209,6 +209,15 @@ impl<'a, B: Build> Pass<'a, B> {
     #[inline]
     fn choice(&mut self, choice: &Enum) -> Judged<B::Value> {
         self.quote()?;
+        let guess = choice.guess();
+        if let (true, Some(quoted)) = (choice.free, choice.quoted.get(guess)) {
+            if let Some(end) = quoted.follows(self.text, self.at) {
+                self.at = end;
+                choice.confirm(guess);
+                let string = choice.strings[guess];
+                return self.build_with(|build| build.shared(string));
+            }
+        }
         let (start, end, escaped) = self.span()?;
         if escaped {
             return self.escaped(start, end, |pass, bytes| pass.chosen(bytes, choice));
@@ -220,6 +229,7 @@ impl<'a, B: Build> Pass<'a, B> {
     #[inline]
     fn chosen(&mut self, bytes: &[u8], choice: &Enum) -> Judged<B::Value> {
         let Some(index) = choice.table.find(bytes) else { return Err(self.violation()) };
+        choice.learn(index);
         if bytes.len() > choice.text.max_length && code_points(bytes) > choice.text.max_length {
             return Err(self.violation());
         }
@@ -263,7 +273,7 @@ impl<'a, B: Build> Pass<'a, B> {
     // Numbers
 
     #[inline]
-    fn lexeme(&mut self) -> Judged<(usize, number::Lexeme)> {
+    fn lexeme(&mut self) -> Judged<(usize, Lexeme)> {
         let start = self.at;
         match number::lexeme(self.text, start) {
             Some(lexeme) if lexeme.end - start <= self.limits.number_chars => {
@@ -277,7 +287,7 @@ impl<'a, B: Build> Pass<'a, B> {
 
     /// A number where one is due: anything else that begins here is of the wrong type.
     #[inline]
-    fn due_lexeme(&mut self) -> Judged<(usize, number::Lexeme)> {
+    fn due_lexeme(&mut self) -> Judged<(usize, Lexeme)> {
         match self.text.get(self.at) {
             Some(b'-' | b'0'..=b'9') => self.lexeme(),
             _ => Err(self.violation()),
@@ -306,10 +316,10 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     #[inline]
-    fn bounds(&mut self, start: usize, lexeme: number::Lexeme, bounds: &Numeric) -> Judged<()> {
+    fn bounds(&mut self, start: usize, lexeme: Lexeme, bounds: &Numeric) -> Judged<()> {
         let text = &self.text[start..lexeme.end];
         if bounds.minimum.is_some() || bounds.maximum.is_some() {
-            let Some(value) = number::double(text) else { return Err(self.not_json(start)) };
+            let Some(value) = lexeme.double(text) else { return Err(self.not_json(start)) };
             if bounds.minimum.is_some_and(|minimum| value < minimum)
                 || bounds.maximum.is_some_and(|maximum| value > maximum)
             {
@@ -323,15 +333,15 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     #[inline]
-    fn number_value(&mut self, (start, lexeme): (usize, number::Lexeme)) -> Judged<B::Value> {
+    fn number_value(&mut self, (start, lexeme): (usize, Lexeme)) -> Judged<B::Value> {
         let text = &self.text[start..lexeme.end];
         if lexeme.integer {
-            return match number::small_integer(text) {
+            return match lexeme.small_integer() {
                 Some(value) => self.build_with(|build| build.integer(value)),
                 None => self.build_with(|build| build.big_integer(text)),
             };
         }
-        match number::double(text) {
+        match lexeme.double(text) {
             Some(value) => self.build_with(|build| build.float(value)),
             None => Err(self.not_json(start)),
         }
@@ -429,7 +439,7 @@ impl<'a, B: Build> Pass<'a, B> {
             return Err(self.not_json(self.at));
         }
         let guess = object.guess(slot);
-        if let Some(end) = object.properties.get(guess).and_then(|property| property.follows(self.text, self.at + 1)) {
+        if let Some(end) = object.properties.get(guess).and_then(|property| property.quoted.follows(self.text, self.at + 1)) {
             self.at = end;
             return Ok(guess);
         }

@@ -6,9 +6,10 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::format::Format;
+use crate::reply::write_string;
 use crate::table::Table;
-use crate::text::word;
 use crate::version::Version;
+use crate::word::{Quoted, Written};
 
 /// An index into [`Program::nodes`].
 pub type NodeId = u32;
@@ -78,7 +79,19 @@ pub struct Enum {
     pub strings: Box<[u32]>,
     /// Further bounds (a schema may give both).
     pub text: Text,
+    /// There are none.
+    pub free: bool,
+    /// `value"`
+    pub quoted: Box<[Quoted]>,
+    /// `"value"`
+    pub written: Box<[Written]>,
+    /// Value → the value that followed it last time, over all places that share this node.
+    guesses: Box<[AtomicU8]>,
+    last: AtomicU8,
 }
+
+/// Values of an enum that are guessed; the rest are looked up.
+const GUESSED: usize = 256;
 
 /// Bounds of an array.
 #[derive(Debug)]
@@ -124,11 +137,10 @@ pub struct Property {
     pub name: Box<str>,
     /// Its value's node.
     pub node: NodeId,
-    /// `"wire":`
-    pub written: Box<[u8]>,
-    /// The first sixteen bytes of `wire"` and which of them count.
-    head: [u64; 2],
-    mask: [u64; 2],
+    /// `,"wire":`
+    pub written: Written,
+    /// `wire"`
+    pub quoted: Quoted,
 }
 
 impl Program {
@@ -217,42 +229,54 @@ impl Object {
 
 impl Property {
     pub(crate) fn new(wire: &str, name: &str, node: NodeId) -> Self {
-        let quoted = format!("{wire}\"");
-        let mut bytes = [0; 16];
-        let mut mask = [0; 16];
-        for ((byte, mask), &char) in bytes.iter_mut().zip(&mut mask).zip(quoted.as_bytes()) {
-            (*byte, *mask) = (char, 0xFF);
-        }
-        let mut written = Vec::new();
-        crate::reply::write_string(&mut written, wire);
+        let mut written = b",".to_vec();
+        write_string(&mut written, wire);
         written.push(b':');
-        Self {
-            wire: wire.into(),
-            name: name.into(),
-            node,
-            written: written.into(),
-            head: halves(&bytes),
-            mask: halves(&mask),
-        }
-    }
-
-    /// Whether the text at `at` is this property's name and its closing quote; where it goes on.
-    #[inline]
-    pub(crate) fn follows(&self, text: &[u8], at: usize) -> Option<usize> {
-        let first = word(text, at)?;
-        let second = word(text, at + 8)?;
-        if (first ^ self.head[0]) & self.mask[0] | (second ^ self.head[1]) & self.mask[1] != 0 {
-            return None;
-        }
-        let wire = self.wire.as_bytes();
-        let end = at + wire.len();
-        if wire.len() >= 16 && !(crate::text::same(text.get(at + 16..end)?, &wire[16..]) && text.get(end) == Some(&b'"')) {
-            return None;
-        }
-        Some(end + 1)
+        Self { wire: wire.into(), name: name.into(), node, written: Written::new(written), quoted: Quoted::new(wire) }
     }
 }
 
-fn halves(bytes: &[u8; 16]) -> [u64; 2] {
-    [word(bytes, 0).unwrap_or(0), word(bytes, 8).unwrap_or(0)]
+impl Enum {
+    pub(crate) fn new(names: &[&str], strings: Box<[u32]>, text: Text) -> Self {
+        let written = |name: &&str| {
+            let mut out = Vec::new();
+            write_string(&mut out, name);
+            Written::new(out)
+        };
+        Self {
+            table: Table::new(names.iter().copied()),
+            strings,
+            free: text.max_length == usize::MAX && text.format.is_none(),
+            text,
+            quoted: names.iter().map(|name| Quoted::new(name)).collect(),
+            written: names.iter().map(written).collect(),
+            guesses: (0..names.len().min(GUESSED)).map(|at| AtomicU8::new(at as u8)).collect(),
+            last: AtomicU8::new(0),
+        }
+    }
+
+    /// The value expected next.
+    #[inline]
+    #[must_use]
+    pub fn guess(&self) -> usize {
+        let last = usize::from(self.last.load(Ordering::Relaxed));
+        self.guesses.get(last).map_or(0, |guess| usize::from(guess.load(Ordering::Relaxed)))
+    }
+
+    /// Remembers that the guess was right.
+    #[inline]
+    pub fn confirm(&self, value: usize) {
+        self.last.store(value as u8, Ordering::Relaxed);
+    }
+
+    /// Remembers what came instead of the guess.
+    #[inline]
+    pub fn learn(&self, value: usize) {
+        if value < GUESSED {
+            if let Some(guess) = self.guesses.get(usize::from(self.last.load(Ordering::Relaxed))) {
+                guess.store(value as u8, Ordering::Relaxed);
+            }
+            self.confirm(value);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::format::Format;
 use crate::program::{Array, Enum, MAX_PROPERTIES, Node, NodeId, Numeric, Object, Program, Property, Text};
-use crate::table::{CAPACITY, Table};
+use crate::table::CAPACITY;
 use crate::version::Version;
 
 /// How a schema is compiled.
@@ -201,7 +201,7 @@ impl<'a> Compiler<'a> {
             return Err(refuse(at, &format!("enum has more than {CAPACITY} values")));
         }
         let strings = names.iter().map(|name| self.string_index(name)).collect();
-        Ok(Node::Enum(Enum { table: Table::new(names), strings, text }))
+        Ok(Node::Enum(Enum::new(&names, strings, text)))
     }
 
     fn string_index(&mut self, name: &str) -> u32 {

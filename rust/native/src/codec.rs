@@ -85,21 +85,18 @@ pub struct Codec {
 impl Codec {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "the seam to evcore/codec.py, called once a codec")]
-    #[pyo3(signature = (version, programs, load, *, snake, lazy, limits, answer_unknown_kind, tolerate, further))]
+    #[pyo3(signature = (version, programs, load, *, lazy, limits, answer_unknown_kind, tolerate, further))]
     fn new(
         py: Python<'_>,
         version: &str,
         programs: &Bound<'_, PyDict>,
         load: Py<PyAny>,
-        snake: bool,
         lazy: bool,
         limits: (usize, u32, usize, usize, usize, u32, usize),
         answer_unknown_kind: bool,
         tolerate: Option<Py<PyAny>>,
         further: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        // Names are the programs'.
-        let _ = snake;
         let (frame_bytes, depth, id_chars, string_bytes, number_chars, items, violations) = limits;
         let frame_bytes = frame_bytes.min(u32::MAX as usize);
         let depth = depth.min(errors::DEEPEST);

@@ -1,5 +1,6 @@
 //! Python values, built while the bytes are judged.
 
+use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr::NonNull;
 
@@ -61,25 +62,49 @@ pub struct Member {
     pub value: Object,
 }
 
+thread_local! {
+    /// The stack of the last builder of this thread, empty, for the next one.
+    static STACK: Cell<Vec<Member>> = const { Cell::new(Vec::new()) };
+}
+
+/// Members a thread's stack keeps room for.
+const KEPT: usize = 1024;
+
 /// Builds Python objects for one program; without a program, for untyped values only.
 pub struct Objects<'p> {
     program: Option<&'p Program>,
     stack: Vec<Member>,
 }
 
+impl Drop for Objects<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.stack.clear();
+        if self.stack.capacity() <= KEPT {
+            STACK.set(std::mem::take(&mut self.stack));
+        }
+    }
+}
+
 impl<'p> Objects<'p> {
     /// A builder. It lives while the current thread is attached (witnessed by the token).
     #[inline]
     pub fn new(_py: Python<'_>, program: Option<&'p Program>) -> Self {
-        Self { program, stack: Vec::new() }
+        Self { program, stack: STACK.take() }
     }
 
+    /// The members from `mark` on, taken off the stack, as they stand behind its new end.
+    ///
+    /// # Safety
+    /// They must be read out, each once, before anything else is pushed.
     #[inline]
-    fn push(&mut self, property: u8, value: Object) {
-        if self.stack.capacity() == 0 {
-            self.stack.reserve(64);
+    unsafe fn taken(&mut self, mark: usize) -> (*const Member, usize) {
+        let count = self.stack.len() - mark;
+        // SAFETY: the stack gets shorter; what lies behind its end is initialised and now the caller's.
+        unsafe {
+            self.stack.set_len(mark);
+            (self.stack.as_ptr().add(mark), count)
         }
-        self.stack.push(Member { property, value });
     }
 }
 
@@ -136,7 +161,7 @@ impl Build for Objects<'_> {
 
     #[inline]
     fn item(&mut self, value: Object) {
-        self.push(0, value);
+        self.stack.push(Member { property: 0, value });
     }
 
     #[inline]
@@ -145,8 +170,10 @@ impl Build for Objects<'_> {
         // SAFETY: a new list of `count` empty slots, each filled once with an owned reference before anybody sees it.
         unsafe {
             let list = Object::own(ffi::PyList_New(count as ffi::Py_ssize_t))?;
-            for (index, member) in self.stack.drain(mark..).enumerate() {
-                ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, member.value.into_raw());
+            let (members, count) = self.taken(mark);
+            for index in 0..count {
+                let value = std::ptr::read(members.add(index)).value.into_raw();
+                ffi::PyList_SET_ITEM(list.as_ptr(), index as ffi::Py_ssize_t, value);
             }
             Ok(list)
         }
@@ -154,7 +181,7 @@ impl Build for Objects<'_> {
 
     #[inline]
     fn member(&mut self, property: u8, value: Object) {
-        self.push(property, value);
+        self.stack.push(Member { property, value });
     }
 
     #[inline]
@@ -169,7 +196,20 @@ impl Build for Objects<'_> {
             return layout.dict(self.stack.drain(mark..));
         }
         if let Some(template) = layout.shapes.find(shape) {
-            return template.fill(self.stack.drain(mark..));
+            if template.keys() != count {
+                return Err(Stop);
+            }
+            let dict = template.copy()?;
+            if template.is_laid_out() {
+                // SAFETY: as many members as the template has keys, each read once.
+                unsafe {
+                    let (members, count) = self.taken(mark);
+                    template.place(&dict, (0..count).map(|index| std::ptr::read(members.add(index)).value));
+                }
+                return Ok(dict);
+            }
+            template.set(&dict, self.stack.drain(mark..))?;
+            return Ok(dict);
         }
         let dict = layout.dict(self.stack.drain(mark..))?;
         layout.shapes.offer(shape, &dict);

@@ -94,27 +94,46 @@ impl Template {
         }
     }
 
-    /// A dict with these values for the template's keys, in their order.
+    /// How many keys there are.
     #[inline]
-    pub fn fill(&self, values: impl ExactSizeIterator<Item = Member>) -> Result<Object, Stop> {
-        if values.len() != self.keys.len() {
-            return Err(Stop);
-        }
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// A copy, to be filled.
+    #[inline]
+    pub fn copy(&self) -> Result<Object, Stop> {
         // SAFETY: attached; the template is a dict.
-        let dict = unsafe { Object::own(ffi::PyDict_Copy(self.dict.as_ptr()))? };
+        unsafe { Object::own(ffi::PyDict_Copy(self.dict.as_ptr())) }
+    }
+
+    /// Whether copies are filled by [`Self::place`].
+    #[inline]
+    pub fn is_laid_out(&self) -> bool {
+        self.entries.is_some()
+    }
+
+    /// Puts the values into a copy's entries.
+    ///
+    /// # Safety
+    /// `dict` comes from [`Self::copy`] and nobody has seen it; `values` are as many as there are keys.
+    #[inline]
+    pub unsafe fn place(&self, dict: &Object, values: impl Iterator<Item = Object>) {
         if let Some(entries) = self.entries {
-            // SAFETY: `dict` is a fresh copy of the template, seen by nobody, with as many entries as there are values;
-            // `entries` was measured on such a copy.
-            unsafe { layout::fill(&dict, entries, values) };
-            return Ok(dict);
+            // SAFETY: `entries` was measured on a copy of this template; the rest is the caller's promise.
+            unsafe { layout::fill(dict, entries, values) };
         }
+    }
+
+    /// Sets a copy's values, key by key.
+    pub fn set(&self, dict: &Object, values: impl Iterator<Item = Member>) -> Result<(), Stop> {
         for (key, member) in self.keys.iter().zip(values) {
             // SAFETY: a dict, a `str` key, a value; the dict takes its own references.
             if unsafe { ffi::PyDict_SetItem(dict.as_ptr(), key.as_ptr(), member.value.as_ptr()) } != 0 {
                 return Err(Stop);
             }
         }
-        Ok(dict)
+        Ok(())
     }
 }
 
@@ -127,7 +146,7 @@ mod layout {
     use pyo3::ffi;
     use pyo3::prelude::*;
 
-    use crate::objects::{Member, Object};
+    use crate::objects::Object;
 
     /// `struct _dictkeysobject` of CPython 3.11 to 3.14 without free threading, up to its index table.
     #[repr(C)]
@@ -193,14 +212,14 @@ mod layout {
     /// `dict` is a copy of the template that `offset` was measured on, nobody else has seen it, and `values` are as many
     /// as it has entries.
     #[inline]
-    pub unsafe fn fill(dict: &Object, offset: usize, values: impl Iterator<Item = Member>) {
+    pub unsafe fn fill(dict: &Object, offset: usize, values: impl Iterator<Item = Object>) {
         // SAFETY: as above. Each value takes the place of one None, whose reference is given back; the garbage collector
         // learns of the dict when it holds a container, as it would by `PyDict_SetItem`.
         unsafe {
             let mut entry = keys(dict.as_ptr()).cast::<u8>().add(offset).cast::<Entry>();
             let mut containers = false;
-            for member in values {
-                let value = member.value.into_raw();
+            for value in values {
+                let value = value.into_raw();
                 let kind = ffi::Py_TYPE(value);
                 containers |= kind == &raw mut ffi::PyDict_Type || kind == &raw mut ffi::PyList_Type;
                 (*entry).value = value;
@@ -218,13 +237,13 @@ mod layout {
 mod layout {
     use pyo3::prelude::*;
 
-    use crate::objects::{Member, Object};
+    use crate::objects::Object;
 
     pub fn entries(_: Python<'_>, _: &Py<PyAny>, _: &[Py<PyAny>]) -> Option<usize> {
         None
     }
 
-    pub unsafe fn fill(_: &Object, _: usize, _: impl Iterator<Item = Member>) {
+    pub unsafe fn fill(_: &Object, _: usize, _: impl Iterator<Item = Object>) {
         unreachable!("no template has a known layout here");
     }
 }

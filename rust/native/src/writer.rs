@@ -9,7 +9,7 @@ use evcore_core::build::Stop;
 use evcore_core::dom::{Dom, Name};
 use evcore_core::explain::Fields;
 use evcore_core::number::is_multiple;
-use evcore_core::program::{Node, NodeId, Numeric, Object, Program as Core, Text};
+use evcore_core::program::{Enum, Node, NodeId, Numeric, Object, Program as Core, Text};
 use evcore_core::reply::{write_escaped, write_string};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -40,11 +40,7 @@ impl<'py> Writer<'_, 'py> {
     fn value(&mut self, node: NodeId, value: Borrowed<'_, 'py, PyAny>) -> Written {
         match self.program.core.node(node) {
             Node::Text(bounds) => self.text(bounds, value),
-            Node::Enum(choice) => self.text_with(value, |_, bytes| {
-                choice.table.find(bytes).is_some()
-                    && (choice.text.max_length == usize::MAX || bytes.len() <= choice.text.max_length)
-                    && choice.text.format.is_none()
-            }),
+            Node::Enum(choice) => self.choice(choice, value),
             Node::Object(object) => self.object(object, value),
             Node::Array(array) => {
                 let least = array.min as usize;
@@ -120,6 +116,28 @@ impl<'py> Writer<'_, 'py> {
         self.text_with(value, |length, bytes| {
             length <= bounds.max_length && bounds.format.is_none_or(|format| format.holds(bytes))
         })
+    }
+
+    /// Writes one of the schema's strings; the very objects this module hands out are known by their address.
+    #[inline]
+    fn choice(&mut self, choice: &Enum, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        let guess = choice.guess();
+        let known = choice.strings.get(guess).and_then(|&string| self.program.strings.get(string as usize));
+        if known.is_some_and(|known| known.as_ptr() == value.as_ptr()) && choice.free {
+            choice.confirm(guess);
+            choice.written[guess].write(self.out);
+            return Ok(());
+        }
+        let Ok(string) = value.cast_exact::<PyString>() else { return Err(Stop) };
+        let Some(bytes) = strings::ascii_bytes(string) else { return Err(Stop) };
+        match choice.table.find(bytes) {
+            Some(index) if choice.free => {
+                choice.learn(index);
+                choice.written[index].write(self.out);
+                Ok(())
+            }
+            _ => Err(Stop),
+        }
     }
 
     /// Writes a string if it is one and `fits` (code points, UTF-8) says so.
@@ -255,7 +273,7 @@ impl<'py> Writer<'_, 'py> {
         let keys = &self.program.objects[object.index as usize].keys;
         let mut seen = 0_u64;
         let mut slot = 0;
-        let mut separator = b'{';
+        let start = self.out.len();
         let (mut position, mut key, mut member) = (0, ptr::null_mut(), ptr::null_mut());
         // SAFETY: a dict that nobody changes meanwhile, for nothing here lets other code run; key and value are borrowed
         // from it.
@@ -267,8 +285,6 @@ impl<'py> Writer<'_, 'py> {
                 // SAFETY: as above.
                 self.property(object, unsafe { Borrowed::from_ptr(self.py, key) })?
             };
-            self.out.push(separator);
-            separator = b',';
             // SAFETY: as above.
             let member = unsafe { Borrowed::from_ptr(self.py, member) };
             match property {
@@ -279,10 +295,11 @@ impl<'py> Writer<'_, 'py> {
                     slot = property + 1;
                     seen |= 1 << property;
                     let property = &object.properties[property];
-                    self.out.extend_from_slice(&property.written);
+                    property.written.write(self.out);
                     self.value(property.node, member)?;
                 }
                 None if object.open => {
+                    self.out.push(b',');
                     // SAFETY: as above.
                     self.text_with(unsafe { Borrowed::from_ptr(self.py, key) }, |_, _| true)?;
                     self.out.push(b':');
@@ -294,8 +311,10 @@ impl<'py> Writer<'_, 'py> {
         if object.required & !seen != 0 {
             return Err(Stop);
         }
-        if separator == b'{' {
-            self.out.push(b'{');
+        // Every member was written with a comma before it; the first one is the bracket.
+        match self.out.get_mut(start) {
+            Some(first) => *first = b'{',
+            None => self.out.push(b'{'),
         }
         self.out.push(b'}');
         self.depth += 1;
@@ -368,11 +387,9 @@ fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom, out: &mut
             out.push(b']');
         }
         Dom::Object(naming, members) => {
-            let mut separator = b'{';
+            let start = out.len();
             for (name, member) in members {
                 let Name::Text(name) = name else { continue };
-                out.push(separator);
-                separator = b',';
                 let property = match node {
                     Some((core, Node::Object(object))) => object
                         .resolve(name, *naming, fields)
@@ -380,16 +397,18 @@ fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom, out: &mut
                     _ => None,
                 };
                 if let Some((core, property)) = property {
-                    out.extend_from_slice(&property.written);
+                    property.written.write(out);
                     typed(Some((core, property.node)), fields, member, out);
                 } else {
+                    out.push(b',');
                     write_string(out, name);
                     out.push(b':');
                     typed(None, fields, member, out);
                 }
             }
-            if separator == b'{' {
-                out.push(b'{');
+            match out.get_mut(start) {
+                Some(first) => *first = b'{',
+                None => out.push(b'{'),
             }
             out.push(b'}');
         }
