@@ -4,8 +4,8 @@
     codec = Codec("ocpp1.6")
     codec.decode(b'[2,"1","Heartbeat",{}]')
 
-In: OCPP-J frames. Out: judged messages, and back. Refused: with FrameError and PayloadError, which carry their answer. The rules
-are in docs/codec.md.
+In: OCPP-J frames. Out: judged messages, and back. Refused: with FrameError and PayloadError, which carry their answer.
+The rules are in docs/codec.md.
 """
 
 from typing import Literal

@@ -1,8 +1,9 @@
 """Which codec does the work: `evcore._native` (Rust) or `evcore._pure` (Python).
 
-In: the environment variable EVCORE_BACKEND, `native` or `pure`; without it native is wanted. Out: the chosen module and its
-name. Refused, as ImportError: another value, and `native` where the compiled module is missing. Without the variable a
-missing compiled module is a RuntimeWarning: the Python codec gives the same answers, some fifty times slower.
+In: the environment variable EVCORE_BACKEND, `native` or `pure`; without it native is wanted. Out: the chosen module
+and its name. Refused, as ImportError: another value, and `native` where the compiled module is missing. Without the
+variable a missing compiled module is a RuntimeWarning: the Python codec gives the same answers, some fifty times
+slower.
 """
 
 from __future__ import annotations

@@ -119,7 +119,6 @@ class Codec:
         programs: Mapping[str, tuple[str, ...]],     # kind ("call" | "result" | "send") -> names of this version's actions, `X-Signed` among them in 2.x
         load: Callable[[str, str], Program],         # (kind, action) -> program; called once for each, on first use
         *,
-        snake: bool,
         lazy: bool,
         limits: tuple[int, int, int, int, int, int, int],   # the fields of Limits, in their order
         answer_unknown_kind: bool,

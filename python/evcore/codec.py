@@ -6,7 +6,7 @@ ValueError with one sentence: settings that do not exist.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, cast
 
 from evcore import _backend
 from evcore.limits import Limits
@@ -32,6 +32,7 @@ class _Settings(_Base):
 
     _backend: ClassVar[Any] = _backend
     _vendors: Vendors | None
+    _vendor_settings: dict[str, Any]
 
     def __new__(
         cls,
@@ -56,10 +57,12 @@ class _Settings(_Base):
             raise ValueError(f"policy must be an evcore.Policy, not {type(policy).__name__}")
         snake_names = names == "snake"
 
-        def load(kind: Kind, action: str) -> Any:
-            return program(version, kind, action, snake_names=snake_names, formats=formats, backend=cls._backend)
+        def load(kind: str, action: str) -> Any:
+            return program(
+                version, cast(Kind, kind), action, snake_names=snake_names, formats=formats, backend=cls._backend
+            )
 
-        known: dict[str, tuple[str, ...]] = dict(actions(version))
+        known: dict[str, tuple[str, ...]] = {str(kind): names for kind, names in actions(version).items()}
         if version != "ocpp1.6":
             # Signed messages (OCPP-J 2.x §7): any message, in a JSON Web Signature.
             known = {kind: (*names, *(f"{name}-Signed" for name in names)) for kind, names in known.items()}
@@ -68,18 +71,15 @@ class _Settings(_Base):
             version,
             known,
             load,
-            snake=snake_names,
             lazy=lazy,
-            limits=tuple(limits),
+            limits=limits,
             # 2.0.1 asks for an answer to a message type it does not know (§4.4), 2.1 no longer does; 1.6 never did.
             answer_unknown_kind=version != "ocpp1.6"
             and (unknown_kind == "answer" or (unknown_kind == "spec" and version == "ocpp2.0.1")),
             tolerate=policy,
             further=None,
         )
-        self._limits = limits
-        self._formats = formats
-        self._snake_names = snake_names
+        self._vendor_settings = {"limits": limits, "snake_names": snake_names, "formats": formats}
         self._vendors = None
         return self
 
@@ -92,29 +92,31 @@ class _Settings(_Base):
     ) -> None:
         """Judges ``DataTransfer.data`` of a vendor by a schema of yours, in this codec.
 
-        Without `message_id` the schema is for all messages of the vendor that have none of their own. In 1.6, where data is a
-        string, its text is read as JSON unless the schema's type is ``string``. `kind` ``"result"`` (2.x only): results whose
-        customData names the vendor, for the result itself does not. Violations have pointers below ``/data``.
+        Without `message_id` the schema is for all messages of the vendor that have none of their own. In 1.6, where
+        data is a string, its text is read as JSON unless the schema's type is ``string``. `kind` ``"result"`` (2.x
+        only): results whose customData names the vendor, for the result itself does not. Pointers begin with
+        ``/data``.
 
         Raises SchemaError, ImportError (as `evcore.schema.compile`) and ValueError.
         """
-        self._registry().add_data(vendor_id, schema, message_id, kind)
+        vendors = self._registry()
+        vendors.add_data(vendor_id, schema, message_id, kind)
+        self.further = vendors
 
     def extend_custom_data(self, vendor_id: str, schema: bytes | str | Mapping[str, Any]) -> None:
         """Judges the customData of a vendor by a schema of yours, wherever it stands in a payload, in this codec (2.x).
 
         The schema is that of the whole object, ``vendorId`` included. Raises as `extend`.
         """
-        self._registry().add_custom_data(vendor_id, schema)
+        vendors = self._registry()
+        vendors.add_custom_data(vendor_id, schema)
+        self.further = vendors
 
     def _registry(self) -> Vendors:
         if self._vendors is None:
             from evcore.vendor import Vendors  # only for those who have vendor schemas
 
-            self._vendors = Vendors(
-                self.version, self._limits, snake_names=self._snake_names, formats=self._formats, backend=self._backend
-            )
-            self.further = self._vendors
+            self._vendors = Vendors(self.version, backend=self._backend, **self._vendor_settings)
         return self._vendors
 
     def __repr__(self) -> str:
@@ -135,7 +137,7 @@ class Codec(_Settings, _backend.Codec):
     - ``formats``: ``date-time`` and ``uri`` are judged
     - ``limits``: what a frame may cost
     - ``policy``: which violations are let through
-    - ``unknown_kind``: ``answer`` or ``ignore`` message types that a 2.x version does not have; ``spec`` does as it says
+    - ``unknown_kind``: ``answer`` or ``ignore`` message types a 2.x version does not have; ``spec`` does as it says
 
     Shareable between connections, tasks and threads. Raises ValueError for settings that do not exist.
     """

@@ -28,7 +28,7 @@ class Violation(NamedTuple):
     keyword: str
     """JSON Schema keyword, or ``uniqueKeys``, ``action``, ``depth``, ``utf-8``."""
     expected: Any
-    """What the keyword asks for: type name, property name, tuple of enum values, number; None where there is nothing to name."""
+    """What the keyword asks for: type name, property name, tuple of enum values, number; None: nothing to name."""
     message: str
     """A short sentence without a subject and without anything the peer sent: ``must be integer, is string``."""
 

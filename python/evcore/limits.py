@@ -1,4 +1,4 @@
-"""Bounds on what one frame may cost. In: seven counts. Out: an immutable `Limits`. Refused: counts outside their range."""
+"""Bounds on what one frame may cost. In: seven counts. Out: an immutable `Limits`. Refused: counts out of range."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["aliases", "snake"]
 
-# Written with capitals inside, but one word: state of charge, state of health, vehicle to anything, to grid, contract ids.
+# One word, though with capitals inside: state of charge, state of health, vehicle to anything, to grid, contract ids.
 _WORDS: Final = re.compile(r"[Ss]o[CH](?![a-z])|V2X|V2G|EMAIDs")
 # Between a small letter or digit and a capital, and before the last capital of a run that goes on in small letters.
 _BOUNDARY: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

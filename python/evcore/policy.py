@@ -1,7 +1,7 @@
 """What to do about a message that breaks its schema: answer with an error, or deliver it all the same.
 
-In: a message whose payload has violations, and the violations. Out: whether it is delivered, its `violations` set. Never delivered:
-a payload that is no object, an action the version does not have; nobody could handle them.
+In: a message whose payload has violations, and the violations. Out: whether it is delivered, its `violations` set.
+Never delivered: a payload that is no object, an action the version does not have; nobody could handle them.
 
 A policy is asked on the failure path alone; a good message costs nothing.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["BILLING_ACTIONS", "Policy", "Rule"]
 
 BILLING_ACTIONS: Final = frozenset(("StartTransaction", "StopTransaction", "MeterValues", "TransactionEvent"))
-"""Messages that carry money (OCPP 1.6 §4.7 to §4.10; 2.x E, J): a CALLERROR makes a station repeat or drop the record."""
+"""Messages that carry money (OCPP 1.6 §4.7 to §4.10; 2.x E, J): after a CALLERROR a station repeats or drops them."""
 
 
 class Rule(NamedTuple):

@@ -1,8 +1,8 @@
 """The JSON schemas of OCPP, and those of users.
 
-In: the schema files of the installed `ocpp` package (its code is never imported), and schemas that users bring. Out: programs of
-the chosen backend, compiled on first use, shared by all codecs and threads. Refused: unknown versions (ValueError), a missing
-`ocpp` package (ImportError), schemas that neither the backend nor jsonschema-rs takes (SchemaError).
+In: the schema files of the installed `ocpp` package (its code is never imported), and schemas that users bring. Out:
+programs of the chosen backend, compiled on first use, shared by all codecs and threads. Refused: unknown versions
+(ValueError), a missing `ocpp` package (ImportError), schemas that nobody takes (SchemaError).
 """
 
 from __future__ import annotations
@@ -197,7 +197,7 @@ def program(
     return found
 
 
-def compile(
+def compile(  # noqa: A001 - evcore.schema.compile, as in re.compile
     schema: bytes | str | Mapping[str, Any],
     version: str = "ocpp2.1",
     *,
@@ -205,11 +205,11 @@ def compile(
     snake_names: Mapping[str, str] | None = None,
     backend: Any = _backend,
 ) -> Validator:
-    """A schema of yours, compiled: by the backend where it keeps to the keywords of OCPP's schemas, else by jsonschema-rs.
+    """A schema of yours, compiled: by the backend where it keeps to OCPP's keywords, else by jsonschema-rs.
 
-    `version` decides how violations are called and whether ``300.0`` is an integer; `snake_names` renames properties (wire
-    name -> key in Python; not for jsonschema-rs). Raises SchemaError for what is no schema, ImportError where jsonschema-rs is
-    needed and missing.
+    `version` decides how violations are called and whether ``300.0`` is an integer; `snake_names` renames properties
+    (wire name -> key in Python; not for jsonschema-rs). Raises SchemaError for what is no schema, ImportError where
+    jsonschema-rs is needed and missing.
     """
     if version not in VERSIONS:
         raise ValueError(f"version must be one of {', '.join(VERSIONS)}, not {version!r}")

@@ -1,7 +1,7 @@
 """The codec: frames in, messages out, and back.
 
-In: what stands on the wire, or a message. Out: a message, or its bytes. Refused: FrameError for what is no frame, PayloadError
-for what breaks its schema, each with its answer (docs/codec.md §2, steps 8 to 10; §4; §5).
+In: what stands on the wire, or a message. Out: a message, or its bytes. Refused: FrameError for what is no frame,
+PayloadError for what breaks its schema, each with its answer (docs/codec.md §2, steps 8 to 10; §4; §5).
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, Self, TypeAlias
 
-from evcore._pure.document import Node, plain
-from evcore._pure.frame import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, NAMES, SEND, Frame, FrameReader
-from evcore._pure.message import Call, CallError, CallResult, CallResultError, Message, Send
+from evcore._pure.document import plain
+from evcore._pure.frame import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND, Frame, FrameReader
+from evcore._pure.message import AnyMessage, Call, CallError, CallResult, CallResultError, Send
 from evcore._pure.schema import Program
-from evcore._pure.version import VERSIONS
-from evcore._pure.violation import describe
+from evcore._pure.version import VERSIONS, Version
+from evcore._pure.violation import describe, describe_further
 from evcore._pure.writer import quote, refusal, write
 from evcore.errors import PayloadError, Violation
 
@@ -22,14 +22,28 @@ __all__ = ["Codec"]
 
 Data: TypeAlias = bytes | bytearray | memoryview | str
 
-# Judges what no schema of a version speaks about: error details, and what is written unjudged.
-_OBJECT: Final = {name: Program(b'{"type":"object"}', version=name) for name in VERSIONS}
-_DESCRIPTION_CHARS: Final = 255
 _SCHEMA_KINDS: Final = {CALL: "call", CALLRESULT: "result", SEND: "send"}
+_DESCRIPTION_CHARS: Final = 255
+
+# For what no schema of a version speaks about: error details, and what is written unjudged.
+_OBJECT: Final = {name: Program(b'{"type":"object"}', version=name) for name in VERSIONS}
+_ANYTHING: Final = {name: Program(b"{}", version=name) for name in VERSIONS}
 
 
 class Codec:
     """The backend's codec; `evcore.Codec` derives from it and adds nothing to a decode call."""
+
+    _version: Version
+    _actions: dict[str, frozenset[str]]
+    _load: Callable[[str, str], Program]
+    _programs: dict[tuple[str, str], Program]
+    _reader: FrameReader
+    _limits: dict[str, int]
+    _id_chars: int
+    _most: int
+    _tolerate: Callable[[Any, tuple[Violation, ...]], bool] | None
+    further: Callable[[str, str, Any], list[Violation]] | None
+    """Vendor schemas: (kind, action, payload with the codec's names) -> their violations."""
 
     def __new__(
         cls,
@@ -37,21 +51,21 @@ class Codec:
         programs: Mapping[str, tuple[str, ...]],
         load: Callable[[str, str], Program],
         *,
-        snake: bool,
         lazy: bool,
         limits: tuple[int, int, int, int, int, int, int],
         answer_unknown_kind: bool,
         tolerate: Callable[[Any, tuple[Violation, ...]], bool] | None,
         further: Callable[[str, str, Any], list[Violation]] | None,
     ) -> Self:
-        """`snake` and `lazy` ask for nothing here: names are the programs', and judging and building are one step."""
+        """`lazy` asks for nothing here: judging and building are one step."""
         self = super().__new__(cls)
         self._version = VERSIONS[version]
         self._actions = {kind: frozenset(actions) for kind, actions in programs.items()}
         self._load = load
-        self._programs: dict[tuple[str, str], Program] = {}
+        self._programs = {}
         self._reader = FrameReader(self._version, limits, answer_unknown_kind)
-        self._depth, self._id_chars, self._violations = limits[1], limits[2], limits[6]
+        self._limits = {"depth": limits[1], "number_chars": limits[4], "violations": limits[6]}
+        self._id_chars, self._most = limits[2], limits[6]
         self._tolerate = tolerate
         self.further = further
         return self
@@ -75,133 +89,152 @@ class Codec:
     # Incoming
 
     def decode(self, frame: Data, action: str | None = None, judge: bool = True) -> Any:
-        """The message in a frame; see `evcore.Codec.decode`."""
+        """The message in a frame.
+
+        `frame` is bytes, bytearray, memoryview or str. A CALLRESULT does not say what it answers: with `action` it is
+        judged by that action's schema, without it is delivered unjudged. `judge=False` judges no payload.
+
+        Raises FrameError and PayloadError, which carry their answer; ValueError for an `action` the version does not
+        have; TypeError for a `frame` of another type (docs/codec.md §2).
+        """
+        asked = None
+        if action is not None:
+            asked = self._program("result", action)
+            if asked is None:
+                raise ValueError(f"action {action!r} is not an action of {self._version.name}")
         read = self._reader.read(frame)
         kind = read.kind
         if kind in (CALLERROR, CALLRESULTERROR):
             error = CallError if kind == CALLERROR else CallResultError
             return _received(error(read.id, read.name or "", read.description, read.node), read.raw)
         name = action if kind == CALLRESULT else read.name
-        if not judge or name is None:
-            return _message(read, name, {} if read.node is None else plain(read.node))
-        program = self._program(_SCHEMA_KINDS[kind], name)
-        if program is None:
-            if kind == CALLRESULT:
-                raise ValueError(f"{name!r} is not an action of {self._version.name}")
-            message = _message(read, name, {} if read.node is None else plain(read.node))
-            return self._broken(message, [self._unknown()], program, read.node)
         node = () if read.node is None else read.node
-        payload, violations = program.judge(node, self._violations)
+        if not judge or name is None:
+            return _message(read, name, plain(node))
+        program = asked if kind == CALLRESULT else self._program(_SCHEMA_KINDS[kind], name)
+        if program is None:
+            unknown = self._unknown()
+            raise self._refused(_message(read, name, plain(node)), [unknown], describe(unknown, ""))
+        payload, violations = program.judge(node, self._most)
         message = _message(read, name, payload)
-        if not violations and self.further is not None:
-            violations = self.further(_SCHEMA_KINDS[kind], name, payload)[: self._violations]
         if violations:
-            return self._broken(message, violations, program, node)
+            if type(node) is tuple and self._tolerates(message, violations):
+                return message
+            raise self._refused(message, violations, describe(violations[0], program.safe(violations[0].pointer, node)))
+        if self.further is not None:
+            violations = self.further(_SCHEMA_KINDS[kind], name, payload)
+            if violations and not self._tolerates(message, violations):
+                raise self._refused(message, violations, describe_further(violations[0]))
         return message
 
-    def _broken(self, message: Message, violations: list[Violation], program: Program | None, node: Node) -> Message:
-        """Hands the message out all the same where the policy says so; else raises PayloadError with the answer."""
+    def _tolerates(self, message: AnyMessage, violations: list[Violation]) -> bool:
+        """Asks the policy; a message that is delivered all the same says what is wrong with it."""
         found = tuple(violations)
-        if self._tolerate is not None and self._tolerate(message, found):
-            message._violations = found
-            return message
+        if self._tolerate is None or not self._tolerate(message, found):
+            return False
+        message._violations = found
+        return True
+
+    def _refused(self, message: AnyMessage, violations: list[Violation], description: str) -> PayloadError:
+        """The error with the answer that may be sent."""
         answer = None
         if message.kind == CALL:
             answer = CALLERROR
         elif message.kind == CALLRESULT and CALLRESULTERROR in self._version.kinds:
             answer = CALLRESULTERROR
-        reply = None
-        if answer is not None:
-            safe = "" if program is None else program.safe(found[0].pointer, node)
-            reply = refusal(answer, message.id, found[0].code, describe(found[0], safe))
-        raise PayloadError(message, found, reply)
+        reply = None if answer is None else refusal(answer, message.id, violations[0].code, description)
+        return PayloadError(message, tuple(violations), reply)
 
     # Outgoing
 
     def encode(self, message: Any, action: str | None = None, judge: bool = True) -> bytes:
-        """A message as a frame; see `evcore.Codec.encode`."""
-        if not isinstance(message, Message):
-            raise TypeError(
-                f"a message is a Call, CallResult, CallError, CallResultError or Send, not {type(message).__name__}"
-            )
-        if message.kind not in self._version.kinds:
-            raise ValueError(f"{self._version.name} has no {NAMES[message.kind]}")
-        id = message.id
-        if not isinstance(id, str) or not 1 <= len(id) <= self._id_chars or not _is_utf8(id):
-            raise ValueError(f"message id must be a str of 1 to {self._id_chars} characters")
-        if isinstance(message, CallError | CallResultError):
-            return self._encode_error(message)
-        if isinstance(message, CallResult):
-            name = action or message.action
-            if judge and name is None:
-                raise ValueError("a CallResult needs the action it answers to be judged: encode(message, action=...)")
-            text = self._payload(message, "result", name, judge)
-            return f"[3,{quote(id)},{text}]".encode()
-        assert isinstance(message, Call | Send)
-        if not isinstance(message.action, str) or not _is_utf8(message.action):
-            raise ValueError("action must be a str")
-        text = self._payload(message, _SCHEMA_KINDS[message.kind], message.action, judge)
-        return f"[{message.kind},{quote(id)},{quote(message.action)},{text}]".encode()
+        """A message as a frame: compact JSON, judged before it is written.
 
-    def _payload(self, message: Call | CallResult | Send, kind: str, name: str | None, judge: bool) -> str:
-        program = None if name is None else self._program(kind, name)
-        if program is None and judge:
-            if kind == "result":
-                raise ValueError(f"{name!r} is not an action of {self._version.name}")
-            raise PayloadError(message, (self._unknown(),), None)
-        payload = {} if message.payload is None else message.payload
-        value, violations = (program or _OBJECT[self.version]).convert(
-            payload, depth=self._depth, violations=self._violations, judging=judge
-        )
-        if judge and not violations and self.further is not None:
-            violations = self.further(kind, name or "", payload)[: self._violations]
+        A CallResult needs the action it answers, here or as its own. `judge=False` writes the payload as it is, keys
+        included.
+
+        Raises PayloadError (its reply is None); ValueError for an id, kind, error code that the version does not have,
+        or a CallResult without action; TypeError for what is no message (docs/codec.md §5).
+        """
+        if not isinstance(message, AnyMessage):
+            raise TypeError(f"a message is expected, not {type(message).__name__}")
+        if message.kind not in self._version.kinds:
+            raise ValueError(f"message type {message.kind} is not one of {self._version.name}'s")
+        head = f"[{message.kind},{self._id(message.id)},"
+        if isinstance(message, CallError | CallResultError):
+            return self._encode_error(head, message)
+        if isinstance(message, CallResult):
+            name = message.action if action is None else action
+            if name is None and judge:
+                raise ValueError("a CallResult is judged by the action it answers: encode(message, action=...)")
+        else:
+            name = _text(message.action, "action")
+            head += f"{quote(name)},"
+        return f"{head}{self._payload(message, name if judge else None)}]".encode()
+
+    def _id(self, value: Any) -> str:
+        if not isinstance(value, str) or not 1 <= len(value) <= self._id_chars:
+            raise ValueError(f"message id must be a str of 1 to {self._id_chars} characters")
+        return quote(_text(value, "message id"))
+
+    def _payload(self, message: Call | CallResult | Send, name: str | None) -> str:
+        """The text of a payload; `name` None: unjudged."""
+        if name is None:
+            value, violations = _ANYTHING[self.version].convert(message.payload, **self._limits)
+        else:
+            kind = _SCHEMA_KINDS[message.kind]
+            program = self._program(kind, name)
+            if program is None:
+                raise PayloadError(message, (self._unknown(),), None)
+            value, violations = program.convert(message.payload, **self._limits)
+            if not violations and self.further is not None:
+                violations = self.further(kind, name, message.payload)
         if violations:
             raise PayloadError(message, tuple(violations), None)
         return write(value)
 
-    def _encode_error(self, message: CallError | CallResultError) -> bytes:
-        code = self._version.respell(message.code) if isinstance(message.code, str) else message.code
+    def _encode_error(self, head: str, message: CallError | CallResultError) -> bytes:
+        code = self._version.respell(_text(message.code, "error code"))
         if code not in self._version.codes:
-            raise ValueError(f"{message.code!r} is not an error code of {self._version.name}")
-        description = message.description
-        if not isinstance(description, str) or not _is_utf8(description):
-            raise ValueError("error description must be a str")
-        details, violations = _OBJECT[self.version].convert(
-            message.details, depth=self._depth, violations=self._violations
-        )
+            raise ValueError(f"error code {message.code!r} is not one of {self._version.name}'s")
+        description = _text(message.description, "error description")[:_DESCRIPTION_CHARS]
+        details, violations = _OBJECT[self.version].convert(message.details, **self._limits)
         if violations:
             raise PayloadError(message, tuple(violations), None)
-        text = f"[{message.kind},{quote(message.id)},{quote(code)},{quote(description[:_DESCRIPTION_CHARS])},"
-        return f"{text}{write(details)}]".encode()
+        return f"{head}{quote(code)},{quote(description)},{write(details)}]".encode()
 
     def check(self, action: str, payload: Any, kind: Literal["call", "result", "send"] = "call") -> list[Violation]:
-        """All violations of a payload; see `evcore.Codec.check`."""
+        """All violations of a payload, in the order in which it holds them; none for a good one.
+
+        Raises ValueError for another `kind`.
+        """
         if kind not in _SCHEMA_KINDS.values():
             raise ValueError(f"kind must be 'call', 'result' or 'send', not {kind!r}")
         program = self._program(kind, action)
         if program is None:
             return [self._unknown()]
-        payload = {} if payload is None else payload
-        violations = program.check(payload, depth=self._depth, violations=self._violations)
+        violations = program.convert(payload, **self._limits)[1]
         if not violations and self.further is not None:
-            violations = self.further(kind, action, payload)[: self._violations]
+            violations = self.further(kind, action, payload)
         return violations
 
 
-def _is_utf8(text: str) -> bool:
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
     try:
-        text.encode()
+        value.encode()
     except UnicodeEncodeError:
-        return False
-    return True
+        raise ValueError(f"{what} holds a lone surrogate") from None
+    return str.__str__(value)
 
 
-def _received(message: Message, raw: bytes | None) -> Message:
+def _received(message: AnyMessage, raw: bytes | None) -> AnyMessage:
     message._raw = raw
     return message
 
 
-def _message(frame: Frame, name: str | None, payload: Any) -> Message:
+def _message(frame: Frame, name: str | None, payload: Any) -> AnyMessage:
     if frame.kind == CALLRESULT:
         return _received(CallResult(frame.id, payload, name), frame.raw)
     return _received((Call if frame.kind == CALL else Send)(frame.id, name or "", payload), frame.raw)

@@ -47,7 +47,7 @@ class Element(NamedTuple):
     end: int
 
 
-class Unreadable(Exception):  # noqa: N818 - never leaves the package
+class Unreadable(Exception):
     """The text is not JSON, or beyond a limit. `at` is an index into the text."""
 
     def __init__(self, reason: str, sentence: str, at: int) -> None:
@@ -185,7 +185,8 @@ def _deepest(text: str) -> int:
 class _Scanner:
     """RFC 8259 token by token, the first fault in the order of the text deciding; without recursion, without values.
 
-    Within a token its own syntax comes first, then its limit, then what its text stands for (escapes, range of a double).
+    Within a token its own syntax comes first, then its limit, then what its text stands for: escapes, range of a
+    double.
     """
 
     def __init__(self, depth: int, string_bytes: int, number_chars: int, items: int) -> None:

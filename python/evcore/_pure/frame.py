@@ -1,7 +1,7 @@
 """Bytes to frames: the OCPP-J array and nothing of its payload's meaning.
 
-In: one WebSocket message, as bytes or str. Out: a `Frame`. Refused, as FrameError with the answer that may be sent: what is
-too large, empty, not UTF-8, not JSON, not an array of the right make (docs/codec.md §2, steps 1 to 7; §4).
+In: one WebSocket message, as bytes or str. Out: a `Frame`. Refused, as FrameError with the answer that may be sent:
+what is too large, empty, not UTF-8, not JSON, not an array of the right make (docs/codec.md §2, steps 1 to 7; §4).
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _LENGTHS: Final = {CALL: (4,), CALLRESULT: (3,), CALLERROR: (4, 5), CALLRESULTER
 
 # Stands in for an id that cannot be read (OCPP-J 2.0.1 §4.2.3).
 _NO_ID: Final = "-1"
+# Without a readable id, whatever the version.
+_NEVER_ANSWERED: Final = (CALLRESULT, CALLERROR, CALLRESULTERROR, SEND)
 _ID_CHARS: Final = 255
 
 _HEAD_BYTES: Final = 1024
@@ -41,7 +43,7 @@ _HEAD: Final = re.compile(_HEAD_KIND.pattern + rb'[ \t\r\n]*+"([ !#-\[\]-~]{1,25
 
 
 class Frame(NamedTuple):
-    """A frame, its payload a node. `name` is the action or the error code; `raw` the payload's or details' own bytes."""
+    """A frame, its payload a node (details: a dict). `name`: action or error code; `raw`: the payload's bytes."""
 
     kind: int
     id: str
@@ -99,7 +101,7 @@ class FrameReader:
         if not data.strip(b" \t\r\n"):
             raise self._empty()
         try:
-            return data.decode()
+            return str(data, "utf-8")
         except UnicodeDecodeError as error:
             raise self._not_utf8(error.start, bytes(data[:_HEAD_BYTES])) from None
 
@@ -117,13 +119,13 @@ class FrameReader:
         version = self._version
         head = _HEAD.match(start[:_HEAD_BYTES])
         if head is not None:
-            id = head[2].decode("ascii")
-            answer = _answer_to(head[1], version)
-            reply = None if answer is None else refusal(answer, id, version.malformed, sentence)
-            return FrameError(sentence, version.malformed, reason, id, reply, offset)
+            message_id = head[2].decode("ascii")
+            answer = _answer_to(int(head[1]), version)
+            reply = None if answer is None else refusal(answer, message_id, version.malformed, sentence)
+            return FrameError(sentence, version.malformed, reason, message_id, reply, offset)
         kind = _HEAD_KIND.match(start[:_HEAD_BYTES])
         reply = None
-        if version.answers_unreadable and (kind is None or kind[1] not in (b"3", b"4", b"5", b"6")):
+        if version.answers_unreadable and (kind is None or int(kind[1]) not in _NEVER_ANSWERED):
             reply = refusal(CALLERROR, _NO_ID, version.misframed, sentence)
         return FrameError(sentence, version.misframed, reason, None, reply, offset)
 
@@ -135,12 +137,14 @@ class FrameReader:
             sentence = "frame is not a JSON array" if elements is None else "frame is an empty array"
             raise self._misframed(None, None, sentence)
         kind = elements[0].node
-        id = elements[1].node if len(elements) > 1 else None
-        known_id = id if isinstance(id, str) and 1 <= len(id) <= _ID_CHARS else None
+        known_id = elements[1].node if len(elements) > 1 else None
+        if not isinstance(known_id, str) or not 1 <= len(known_id) <= _ID_CHARS:
+            known_id = None
         if type(kind) is not int:
             raise self._misframed(None, known_id, "message type is not an integer")
         if kind not in version.kinds:
-            number = f" {kind}" if len(str(kind)) <= 9 else ""
+            number = text[elements[0].start : elements[0].end]
+            number = f" {number}" if len(number) <= 9 else ""
             sentence = f"message type{number} is not one of {version.name}'s"
             reply = None
             if self._answer_unknown_kind:
@@ -185,24 +189,26 @@ class FrameReader:
         """JSON that is no frame. `kind` None: it is not known what it was meant to be."""
         version = self._version
         answer: int | None = None
-        id = known_id
+        answered_id = known_id
         if kind in (None, CALL):
             # 1.6 has no way to answer a frame whose id, or whose being a CALL, is in doubt.
             if version.answers_unreadable:
-                answer, id = CALLERROR, known_id or _NO_ID
+                answer, answered_id = CALLERROR, known_id or _NO_ID
             elif kind == CALL and known_id:
                 answer = CALLERROR
         elif kind == CALLRESULT and known_id and CALLRESULTERROR in version.kinds:
             answer = CALLRESULTERROR
-        reply = None if answer is None or id is None else refusal(answer, id, version.misframed, sentence)
+        reply = None
+        if answer is not None and answered_id is not None:
+            reply = refusal(answer, answered_id, version.misframed, sentence)
         return FrameError(sentence, version.misframed, "frame", known_id, reply, None)
 
 
-def _answer_to(kind: bytes, version: Version) -> int | None:
-    """The message type that refuses a frame of this type, as its head spells it; None where nothing may."""
-    if kind == b"2":
+def _answer_to(kind: int, version: Version) -> int | None:
+    """The message type that refuses a frame of this type; None where nothing may."""
+    if kind == CALL:
         return CALLERROR
-    return CALLRESULTERROR if kind == b"3" and CALLRESULTERROR in version.kinds else None
+    return CALLRESULTERROR if kind == CALLRESULT and CALLRESULTERROR in version.kinds else None
 
 
 def _bytes_of(text: str, element: Element) -> bytes:

@@ -3,8 +3,8 @@
 In: dict, list, tuple, str, bool, int, float, Decimal, datetime, Enum, None, dataclass instances. Out: what is to be
 written, with wire names. Refused, as violations: what has no JSON form, and what is nested too deeply.
 
-An object is turned into a node when the walk reaches it, one level at a time, so that a structure that holds itself ends
-at the depth limit.
+An object is turned into a node when the walk reaches it, one level at a time, so that a structure that holds itself
+ends at the depth limit.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from evcore._pure.document import Node, Real
+from evcore._pure.number import is_integer_literal
 from evcore._pure.schema import Compiler, Judge, Schema
 from evcore._pure.version import Version
-from evcore._pure.violation import Here, Report, type_name
+from evcore._pure.violation import Here, LiveLimits, Report, type_name
 
 __all__ = ["LiveCompiler", "view"]
 
@@ -37,42 +38,44 @@ class Members(list[tuple[Any, Any]]):
 
 
 class Odd(NamedTuple):
-    """A Python object that has no JSON form: what to say about it."""
+    """A Python object that has no JSON form: what it is called, and what to say where its type would fit."""
 
-    counts_as: str
-    """The type it would have, or its class's name."""
+    name: str
+    fits: tuple[str, ...]
     keyword: str
     expected: str | None
     message: str
 
 
-_LONE_SURROGATE: Final = Odd("string", "utf-8", None, "holds a lone surrogate")
-_NO_OFFSET: Final = Odd("string", "format", "date-time", "is not a valid date-time")
-_NOT_FINITE: Final = Odd("number", "type", "number", "must be number, is non-finite number")
-_OVERSIZED: Final = Odd("number", "type", "number", "must be number, is oversized number")
-_TOO_MANY_DIGITS: Final = 10**640
+_LONE_SURROGATE: Final = Odd("string", ("string",), "utf-8", None, "holds a lone surrogate")
+_NO_OFFSET: Final = Odd("string", ("string",), "format", "date-time", "is not a valid date-time")
 
 
-def view(value: Any) -> Node:
+def _no_number(name: str) -> Odd:
+    return Odd(name, ("integer", "number"), "type", "number", f"must be number, is {name}")
+
+
+_NOT_FINITE: Final = _no_number("non-finite number")
+_TOO_LONG: Final = _no_number("number that is too long")
+
+
+def view(value: Any, limits: LiveLimits) -> Node:
     """The node of a Python object, its members and items still Python objects."""
     look = _VIEWS.get(type(value))
-    if look is not None:
-        return look(value)
-    if isinstance(value, Enum):
-        return view(value.value)
-    for kind, look in _VIEWS.items():
-        if isinstance(value, kind):
-            return look(value)
-    if hasattr(type(value), "__dataclass_fields__"):
-        from dataclasses import fields  # imported long ago by whoever made the class
-
-        named = ((field.name, getattr(value, field.name)) for field in fields(value))
-        return Members(((name, member) for name, member in named if member is not None), loose=True)
-    name = type(value).__name__
-    return Odd(name, "type", "JSON value", f"must be JSON value, is {name}")
+    if look is None:
+        if isinstance(value, Enum):
+            return view(value.value, limits)
+        is_dataclass = hasattr(type(value), "__dataclass_fields__")
+        look = _view_dataclass if is_dataclass else _view_stranger
+        look = next((look for kind, look in _VIEWS.items() if isinstance(value, kind)), look)
+    return look(value, limits)
 
 
-def _view_str(value: str) -> Node:
+def _view_simple(value: Any, _: LiveLimits) -> Node:
+    return value
+
+
+def _view_str(value: str, _: LiveLimits | None = None) -> Node:
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -80,29 +83,28 @@ def _view_str(value: str) -> Node:
     return str.__str__(value)
 
 
-def _view_int(value: int) -> Node:
-    return int(value) if abs(value) < _TOO_MANY_DIGITS else _OVERSIZED
+def _view_int(value: int, limits: LiveLimits) -> Node:
+    # A digit has more than three bits: what passes here is short enough for Python to write out.
+    if value.bit_length() > 4 * limits.number_chars or len(int.__repr__(value)) > limits.number_chars:
+        return _TOO_LONG
+    return int(value)
 
 
-def _view_float(value: float) -> Node:
+def _view_float(value: float, _: LiveLimits) -> Node:
     if not math.isfinite(value):
         return _NOT_FINITE
     mantissa, e, exponent = float.__repr__(value).partition("e")
     return Real(f"{mantissa}e{int(exponent)}" if e else mantissa)
 
 
-def _view_decimal(value: Decimal) -> Node:
+def _view_decimal(value: Decimal, limits: LiveLimits) -> Node:
     if not value.is_finite():
         return _NOT_FINITE
-    text = str(value).replace("E+", "e").replace("E", "e")
-    if len(text) > 640:
-        return _OVERSIZED
-    number = Real(text)
-    # On the wire, too, only integer literals may leave the range of a double.
-    return number if math.isfinite(number) or text.lstrip("-").isdigit() else _NOT_FINITE
+    text = str(value).replace("E+", "e")
+    return Real(text) if len(text) <= limits.number_chars else _TOO_LONG
 
 
-def _view_datetime(value: datetime) -> Node:
+def _view_datetime(value: datetime, _: LiveLimits) -> Node:
     if value.utcoffset() is None:
         return _NO_OFFSET
     try:
@@ -112,23 +114,35 @@ def _view_datetime(value: datetime) -> Node:
     return utc.isoformat(timespec="milliseconds" if utc.microsecond else "seconds") + "Z"
 
 
-def _itself(value: Any) -> Node:
-    return value
-
-
-def _view_dict(value: dict[Any, Any]) -> Node:
+def _view_dict(value: dict[Any, Any], _: LiveLimits) -> Node:
     return Members(value.items(), loose=False)
 
 
-_VIEWS: Final[dict[type, Callable[[Any], Node]]] = {
+def _view_list(value: Iterable[Any], _: LiveLimits) -> Node:
+    return list(value)
+
+
+def _view_dataclass(value: Any, _: LiveLimits) -> Node:
+    from dataclasses import fields  # imported long ago by whoever made the class
+
+    named = ((field.name, getattr(value, field.name)) for field in fields(value))
+    return Members(((name, member) for name, member in named if member is not None), loose=True)
+
+
+def _view_stranger(value: Any, _: LiveLimits) -> Node:
+    name = type(value).__name__
+    return Odd(name, (), "type", "JSON value", f"must be JSON value, is {name}")
+
+
+_VIEWS: Final[dict[type, Callable[[Any, LiveLimits], Node]]] = {
     str: _view_str,
-    bool: _itself,
+    bool: _view_simple,
     int: _view_int,
     float: _view_float,
-    type(None): _itself,
+    type(None): _view_simple,
     dict: _view_dict,
-    list: list,
-    tuple: list,
+    list: _view_list,
+    tuple: _view_list,
     datetime: _view_datetime,
     Decimal: _view_decimal,
 }
@@ -138,13 +152,14 @@ def _walk(judge: Judge) -> Judge:
     """Looks at a Python object, one level deeper where it is a container, and has its node judged."""
 
     def judge_live(value: Any, parent: Here, key: Any, report: Report) -> Any:
-        node = view(value)
+        assert report.live is not None
+        node = view(value, report.live)
         kind = type(node)
         if kind is not Members and kind is not list:
             return judge(node, parent, key, report)
-        levels = report.levels or 0
-        if report.level >= levels:
-            report.note("depth", parent, key, levels, f"is nested deeper than {levels} levels")
+        depth = report.live.depth
+        if report.level >= depth:
+            report.add("depth", parent, key, depth, f"is nested deeper than {depth} levels")
             return None
         loose = report.loose
         report.level += 1
@@ -157,46 +172,41 @@ def _walk(judge: Judge) -> Judge:
     return judge_live
 
 
-def _key(key: Any, parent: Here, at: Any, report: Report) -> str | None:
+def _name(key: Any, parent: Here, at: Any, report: Report) -> str | None:
     """A member's name; None, and a violation of the object, for a key that cannot be one."""
-    if not isinstance(key, str):
-        report.note("type", parent, at, "string", "must have keys of type string")
-        return None
-    name = _view_str(key)
-    if type(name) is Odd:
-        report.note(name.keyword, parent, at, name.expected, name.message)
-        return None
-    return str(name)
+    name = _view_str(key) if isinstance(key, str) else None
+    if type(name) is str:
+        return name
+    report.add("type", parent, at, "string", "must have keys of type string")
+    return None
 
 
 def _anything(node: Node, parent: Here, key: Any, report: Report) -> Any:
     """Builds what no schema speaks about."""
     kind = type(node)
-    here = (parent, key)
     if kind is Odd:
-        report.note(node.keyword, parent, key, node.expected, node.message)
-    elif kind is list:
+        report.add(node.keyword, parent, key, node.expected, node.message)
+        return None
+    here = (parent, key)
+    if kind is list:
         return [anything(item, here, index, report) for index, item in enumerate(node)]
-    elif kind is Members:
-        names = ((_key(key, *here, report), value) for key, value in node)
-        return {name: anything(value, here, name, report) for name, value in names if name is not None}
-    else:
-        return node
-    return None
+    if kind is Members:
+        named = ((_name(raw, parent, key, report), value) for raw, value in node)
+        return {name: anything(value, here, name, report) for name, value in named if name is not None}
+    return node
 
 
 anything: Final = _walk(_anything)
 
 
-def _itself_real(number: Real) -> Real:
-    return number
-
-
 class LiveCompiler(Compiler):
     """Compiles one schema for Python objects. Their values are written by their text: a `Real` stays one."""
 
-    anything: ClassVar[Judge] = staticmethod(anything)
-    finish: ClassVar[Callable[[Real], Any]] = staticmethod(_itself_real)
+    anything = staticmethod(anything)
+
+    @staticmethod
+    def finish(number: Real) -> Real:
+        return number
 
     def __init__(
         self,
@@ -210,17 +220,18 @@ class LiveCompiler(Compiler):
         self._aliases = aliases
 
     def mismatch(self, node: Node, due: str, parent: Here, key: Any, report: Report) -> Any:
-        """A value of the wrong type. It is not walked: nothing will be written. (Unless the schema does not count.)"""
+        """A value of the wrong type, or of one that JSON does not have."""
         kind = type(node)
-        if kind is not Odd:
-            found = "object" if kind is Members else type_name(node)
-            report.add("type", parent, key, due, f"must be {due}, is {found}")
-            return None if report.judging else _anything(node, parent, key, report)
-        fits = node.counts_as == due or (node.counts_as == "number" and due == "integer")
-        if fits or not report.judging:
+        if kind is Odd and due in node.fits:
             return _anything(node, parent, key, report)
-        report.add("type", parent, key, due, f"must be {due}, is {node.counts_as}")
-        return None
+        if kind is Members:
+            found = "object"
+        elif kind is Odd:
+            found = node.name
+        else:
+            found = "integer" if kind is Real and is_integer_literal(node.text) else type_name(node)
+        report.add("type", parent, key, due, f"must be {due}, is {found}")
+        return None if kind is Odd else _anything(node, parent, key, report)
 
     def typed(self, schema: Schema, at: str) -> Judge:
         return _walk(super().typed(schema, at))
@@ -239,7 +250,7 @@ class LiveCompiler(Compiler):
             seen: set[str] = set()
             built: dict[str, Any] = {}
             for raw, value in node:
-                name = _key(raw, parent, key, report)
+                name = _name(raw, parent, key, report)
                 if name is None:
                     continue
                 wire = spellings.get(name)
@@ -251,8 +262,6 @@ class LiveCompiler(Compiler):
                     continue
                 if closed:
                     report.add("additionalProperties", here, name, None, "is not a property of this object")
-                    if report.judging:
-                        continue
                 built[name] = anything(value, here, name, report)
             for name in required:
                 if name not in seen:

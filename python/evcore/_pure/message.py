@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias, final
 
 if TYPE_CHECKING:
     from evcore.errors import Violation
 
-__all__ = ["Call", "CallError", "CallResult", "CallResultError", "Message", "Send"]
+__all__ = ["AnyMessage", "Call", "CallError", "CallResult", "CallResultError", "Send"]
 
 
-class Message:
+class _Message:
     """What all messages share. Immutable, but for the codec that has just made one (`raw`, `violations`)."""
 
     __slots__ = ("_id", "_raw", "_violations")
 
-    kind: ClassVar[int]
     __match_args__: ClassVar[tuple[str, ...]]
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
@@ -49,7 +48,7 @@ class Message:
         return f"{type(self).__name__}({fields})"
 
 
-class _Request(Message):
+class _Request(_Message):
     __slots__ = ("_action", "_payload")
 
     __match_args__: ClassVar[tuple[str, ...]] = ("id", "action", "payload")
@@ -75,6 +74,7 @@ class Call(_Request):
     """A request that is to be answered: ``[2, id, action, payload]`` (OCPP-J §4.2.1)."""
 
     __slots__ = ()
+
     kind: Final = 2
 
 
@@ -83,11 +83,12 @@ class Send(_Request):
     """A message that is never answered: ``[6, id, action, payload]`` (OCPP-J 2.1 §4.2.4)."""
 
     __slots__ = ()
+
     kind: Final = 6
 
 
 @final
-class CallResult(Message):
+class CallResult(_Message):
     """The answer to a CALL: ``[3, id, payload]`` (OCPP-J §4.2.2)."""
 
     __slots__ = ("_action", "_payload")
@@ -111,7 +112,7 @@ class CallResult(Message):
         return self._payload
 
 
-class _Error(Message):
+class _Error(_Message):
     __slots__ = ("_code", "_description", "_details")
 
     __match_args__: ClassVar[tuple[str, ...]] = ("id", "code", "description", "details")
@@ -143,6 +144,7 @@ class CallError(_Error):
     """The refusal of a CALL: ``[4, id, code, description, details]`` (OCPP-J §4.2.3)."""
 
     __slots__ = ()
+
     kind: Final = 4
 
 
@@ -151,4 +153,8 @@ class CallResultError(_Error):
     """The refusal of a CALLRESULT: ``[5, id, code, description, details]`` (OCPP-J 2.1 §4.2.3)."""
 
     __slots__ = ()
+
     kind: Final = 5
+
+
+AnyMessage: TypeAlias = Call | CallResult | CallError | CallResultError | Send

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["decimal_places", "double", "plain"]
+__all__ = ["decimal_places", "double", "is_integer_literal", "is_whole", "plain"]
 
 
 def decimal_places(text: str) -> int:
     """How many digits a JSON number needs after the point: 2 for ``6.25``, 0 for ``3e2``, 1 for ``0.10``.
 
-    So ``decimal_places(text) <= 0`` is "whole", and ``<= k`` is "a multiple of 10^-k".
+    So ``decimal_places(text) <= k`` is "a multiple of 10^-k".
     """
     mantissa, _, exponent = text.lower().partition("e")
     whole, _, fraction = mantissa.lstrip("-").partition(".")
@@ -20,6 +20,16 @@ def decimal_places(text: str) -> int:
         return 0
     trailing_zeros = len(digits) - len(significant)
     return max(0, len(fraction) - trailing_zeros - int(exponent or 0))
+
+
+def is_whole(text: str) -> bool:
+    """Whether a number's decimal text is whole: an integer in draft-06."""
+    return decimal_places(text) == 0
+
+
+def is_integer_literal(text: str) -> bool:
+    """Whether a number is written without point and exponent: an integer in draft-04."""
+    return text.lstrip("-").isdigit()
 
 
 def double(number: float) -> float:

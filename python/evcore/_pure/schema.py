@@ -1,7 +1,7 @@
 """JSON Schema to closures: one for each schema, which judges a node and builds its value in the same step.
 
-In: schema text with OCPP's keywords. Out: a `Program`. Refused, as SchemaError: every other keyword, because what is not
-judged must not look as if it were; and recursion (docs/codec.md §3).
+In: schema text with OCPP's keywords. Out: a `Program`. Refused, as SchemaError: every other keyword, because what is
+not judged must not look as if it were; and recursion (docs/codec.md §3).
 
 A closure has the signature `judge(node, parent, key, report) -> value`: the node stands at `key` in `parent` (see
 `violation.Here`), what is wrong goes to the report, and the value comes back either way: a policy may want the message.
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, NoReturn, Self, TypeAlias
+from typing import Any, Final, NoReturn, Self, TypeAlias
 
 from evcore._pure.document import Node, Real
 from evcore._pure.format import FORMATS
-from evcore._pure.number import decimal_places, double, plain
+from evcore._pure.number import decimal_places, double, is_integer_literal, is_whole, plain
 from evcore._pure.version import VERSIONS, Version
-from evcore._pure.violation import Enough, Here, Report, type_name
+from evcore._pure.violation import Enough, Here, LiveLimits, Report, type_name
 from evcore.errors import SchemaError, Violation
 
 __all__ = ["Compiler", "Judge", "Program", "anything"]
@@ -37,6 +37,7 @@ _ASSERTIONS: Final = frozenset(
 _MAX_PROPERTIES: Final = 64
 _MAX_PLACES: Final = 15
 _MAX_BOUND: Final = 2**53
+_NUMBER_CHARS: Final = 128
 
 
 # Judging
@@ -63,9 +64,12 @@ def anything(node: Node, parent: Here, key: Any, report: Report) -> Any:
 class Compiler:
     """Compiles one schema for nodes that were read from text. (`live.LiveCompiler`: for Python objects.)"""
 
-    anything: ClassVar[Judge] = staticmethod(anything)
-    finish: ClassVar[Callable[[Real], Any]] = float
-    """What becomes of a number that is not written as an integer."""
+    anything: staticmethod[[Node, Here, Any, Report], Any] = staticmethod(anything)
+
+    @staticmethod
+    def finish(number: Real) -> float:
+        """What becomes of a number that is not written as an integer."""
+        return float(number)
 
     def __init__(self, document: Schema, version: Version, formats: bool, names: Mapping[str, str]) -> None:
         self._document = document
@@ -132,7 +136,8 @@ class Compiler:
         return self._definitions[name]
 
     def _simple(self, schema: Schema, at: str) -> Judge:
-        due, kind, mismatch = schema["type"], bool if schema["type"] == "boolean" else type(None), self.mismatch
+        mismatch, due = self.mismatch, schema["type"]
+        kind: type = bool if due == "boolean" else type(None)
 
         def judge(node: Node, parent: Here, key: Any, report: Report) -> Any:
             if type(node) is not kind:
@@ -145,10 +150,10 @@ class Compiler:
         mismatch = self.mismatch
         longest = _count(schema, "maxLength", at)
         allowed = _strings(schema, "enum", at)
-        format = schema.get("format")
-        if format is not None and format not in FORMATS:
+        named = schema.get("format")
+        if named is not None and named not in FORMATS:
             _refuse(at, f"keyword 'format' must be one of {', '.join(FORMATS)}")
-        has_format = FORMATS[format] if format is not None and self._formats else None
+        has_format = FORMATS[named] if named is not None and self._formats else None
 
         def judge(node: Node, parent: Here, key: Any, report: Report) -> Any:
             if type(node) is not str:
@@ -158,7 +163,7 @@ class Compiler:
             if longest is not None and len(node) > longest:
                 report.add("maxLength", parent, key, longest, f"is longer than {longest} characters")
             if has_format is not None and not has_format(node):
-                report.add("format", parent, key, format, f"is not a valid {format}")
+                report.add("format", parent, key, named, f"is not a valid {named}")
             return node
 
         return judge
@@ -168,11 +173,11 @@ class Compiler:
         lowest, highest = _bound(schema, "minimum", at), _bound(schema, "maximum", at)
         step = _bound(schema, "multipleOf", at)
         places = None if step is None else _places(step, at)
-        is_whole = _is_whole if self._version.fractions else _is_integer_literal
+        is_integer = is_whole if self._version.fractions else is_integer_literal
 
         def judge(node: Node, parent: Here, key: Any, report: Report) -> Any:
             written_as_integer = type(node) is int
-            if not written_as_integer and (type(node) is not Real or (due == "integer" and not is_whole(node.text))):
+            if not written_as_integer and (type(node) is not Real or (due == "integer" and not is_integer(node.text))):
                 return mismatch(node, due, parent, key, report)
             if lowest is not None and double(node) < lowest:
                 report.add("minimum", parent, key, lowest, f"is below {plain(lowest)}")
@@ -245,14 +250,6 @@ class Compiler:
         return judge
 
 
-def _is_whole(text: str) -> bool:
-    return decimal_places(text) <= 0
-
-
-def _is_integer_literal(text: str) -> bool:
-    return text.lstrip("-").isdigit()
-
-
 # Reading keywords
 
 
@@ -297,7 +294,13 @@ def _strings(schema: Schema, keyword: str, at: str) -> tuple[str, ...] | None:
 class Program:
     """A compiled schema. Immutable, shareable between codecs and threads."""
 
-    __slots__ = ("_aliases", "_document", "_formats", "_judge", "_live", "_names", "version")
+    version: Version
+    _document: Any
+    _formats: bool
+    _names: Mapping[str, str]
+    _aliases: Mapping[str, tuple[str, ...]]
+    _judge: Judge
+    _live: Judge | None
 
     def __new__(
         cls,
@@ -322,7 +325,7 @@ class Program:
         self._names = snake or {}
         self._aliases = aliases or {}
         self._judge = Compiler(document, self.version, formats, self._names).compile(document)
-        self._live: Judge | None = None
+        self._live = None
         return self
 
     def judge(self, node: Node, violations: int) -> tuple[Any, list[Violation]]:
@@ -330,14 +333,14 @@ class Program:
         report = Report(self.version, violations)
         return self._judge(node, None, None, report), report.found
 
-    def convert(self, value: Any, *, depth: int, violations: int, judging: bool = True) -> tuple[Any, list[Violation]]:
-        """What to write for a Python object, and what is wrong with it; not `judging`: only what cannot be JSON."""
+    def convert(self, value: Any, *, depth: int, violations: int, number_chars: int) -> tuple[Any, list[Violation]]:
+        """What to write for a Python object, and what is wrong with it. The value is worth nothing if something is."""
         if self._live is None:
             from evcore._pure.live import LiveCompiler  # only those who send need it
 
             compiler = LiveCompiler(self._document, self.version, self._formats, self._names, self._aliases)
             self._live = compiler.compile(self._document)
-        report = Report(self.version, violations, depth, judging)
+        report = Report(self.version, violations, LiveLimits(depth, number_chars))
         try:
             return self._live(value, None, None, report), report.found
         except Enough:
@@ -345,7 +348,7 @@ class Program:
 
     def check(self, value: Any, *, depth: int = 64, violations: int = 100) -> list[Violation]:
         """All violations of a Python object, in the order in which it holds them."""
-        return self.convert(value, depth=depth, violations=violations)[1]
+        return self.convert(value, depth=depth, violations=violations, number_chars=_NUMBER_CHARS)[1]
 
     def safe(self, pointer: str, node: Node) -> str:
         """The part of a violation's pointer that names nothing of the peer's: up to the first name no schema has.

@@ -5,15 +5,23 @@ In: findings, in document order. Out: `Violation` tuples with the version's code
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from evcore._pure.version import Version
 from evcore.errors import Violation
 
-__all__ = ["TYPE_NAMES", "Enough", "Here", "Report", "describe", "type_name"]
+__all__ = ["TYPE_NAMES", "Enough", "Here", "LiveLimits", "Report", "describe", "describe_further", "type_name"]
 
 Here: TypeAlias = Any
-"""Where a value stands: (where its container stands, its name or index in it); the payload itself is at (None, None)."""
+"""Where a container stands: (where its own container stands, its name or index there); the payload: (None, None)."""
+
+
+class LiveLimits(NamedTuple):
+    """What Python objects may hold: `depth` and `number_chars` as in `evcore.Limits`."""
+
+    depth: int
+    number_chars: int
+
 
 TYPE_NAMES: Final[dict[type, str]] = {
     tuple: "object",
@@ -30,37 +38,30 @@ def type_name(node: Any) -> str:
     return TYPE_NAMES.get(type(node), "number")
 
 
-class Enough(Exception):  # noqa: N818 - never leaves the package
+class Enough(Exception):
     """The report of a walk over Python objects is full: nobody wants the value any more, and the walk might not end."""
 
 
 class Report:
     """The violations of one payload; for a walk over Python objects (see `live`) also where the walk is."""
 
-    __slots__ = ("_limit", "_version", "found", "judging", "level", "levels", "loose")
+    __slots__ = ("_limit", "_version", "found", "level", "live", "loose")
 
-    def __init__(self, version: Version, limit: int, levels: int | None = None, judging: bool = True) -> None:
+    def __init__(self, version: Version, limit: int, live: LiveLimits | None = None) -> None:
         self._version = version
         self._limit = limit
         self.found: list[Violation] = []
-        self.judging = judging
-        """Whether the schema counts."""
-        self.levels = levels
-        """How deep Python objects may be nested; None for nodes, which were read under that limit."""
+        self.live = live
+        """What Python objects may hold; None for nodes, which were read under their limits."""
         self.level = 1
         """How deep the walk is: the frame's own array is level 1."""
         self.loose = False
         """Whether any spelling of a property's name will do: inside a dataclass instance."""
 
     def add(self, keyword: str, parent: Here, key: Any, expected: Any, message: str) -> None:
-        """Notes a violation of the schema, at `key` in `parent`."""
-        if self.judging:
-            self.note(keyword, parent, key, expected, message)
-
-    def note(self, keyword: str, parent: Here, key: Any, expected: Any, message: str) -> None:
-        """Notes what no schema could allow."""
+        """Notes a violation at `key` in `parent`."""
         if len(self.found) >= self._limit:
-            if self.levels is not None:
+            if self.live is not None:
                 raise Enough
             return
         pointer = _pointer(parent, key)
@@ -85,3 +86,9 @@ def describe(violation: Violation, safe: str) -> str:
         return f"{subject} {violation.message}"
     what = "member" if violation.keyword in ("additionalProperties", "uniqueKeys") else "value"
     return f"{subject} holds a {what} that {violation.message}"
+
+
+def describe_further(violation: Violation) -> str:
+    """The sentence for a reply about a vendor's schema: it names no more than the place in OCPP's own."""
+    first = "/".join(violation.pointer.split("/")[:2])
+    return f"{first or 'payload'} holds a value that breaks its vendor's schema"

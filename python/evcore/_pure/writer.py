@@ -1,6 +1,6 @@
 """Values to compact JSON text, and the answers a codec gives by itself.
 
-In: what a judgement of Python objects has built, i.e. dict, list, str, int, bool, None, and `Real` for every other number.
+In: what a judgement of Python objects has built: dict, list, str, int, bool, None, and `Real` for every other number.
 Out: one line without spaces (some stations cannot read them). Refused: nothing, the judgement has seen it all.
 """
 
