@@ -1,0 +1,1 @@
+"""asyncio shells around the endpoint: server, client, connection; one file per WebSocket engine behind `engine`."""
