@@ -1,0 +1,26 @@
+"""One table per version: every action a station may send (OCPP 1.6, 2.0.1 and 2.1, station to CSMS).
+
+Actions of the other direction have no handler and are answered NotSupported; unknown ones do not get this far.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from evcore.csms import authorize, boot, charging, data_transfer, reports, security, status, transactions
+from evcore.csms.station import Station
+from evcore.dispatch import Table
+
+__all__ = ["TABLES"]
+
+_V16: Final = boot.V16 | authorize.V16 | transactions.V16 | status.V16 | data_transfer.ALL | reports.V16 | security.V16
+_V201: Final = (
+    boot.V2 | authorize.V2 | transactions.V2 | status.V2 | data_transfer.ALL | reports.V2 | security.V2 | charging.V2
+)
+_V21: Final = _V201 | reports.V21 | security.V21 | charging.V21
+
+TABLES: Final[dict[str, Table[Station]]] = {
+    "ocpp1.6": Table(_V16),
+    "ocpp2.0.1": Table(_V201),
+    "ocpp2.1": Table(_V21),
+}
