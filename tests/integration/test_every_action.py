@@ -1,0 +1,125 @@
+"""Every action of every version, sent by a station: requests made from the schemas, answers judged by jsonschema."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from evcore.csms.tables import TABLES
+
+SCHEMAS = Path(importlib.util.find_spec("ocpp").submodule_search_locations[0])
+FOLDERS = {"ocpp1.6": ("v16", ""), "ocpp2.0.1": ("v201", "Request"), "ocpp2.1": ("v21", "Request")}
+
+# From the documents (1.6 section 4, its security extension, 2.x Part 2), not from the tables under test.
+BY_STATION = {
+    "ocpp1.6": set(
+        "Authorize BootNotification DataTransfer DiagnosticsStatusNotification FirmwareStatusNotification Heartbeat "
+        "LogStatusNotification MeterValues SecurityEventNotification SignCertificate SignedFirmwareStatusNotification "
+        "StartTransaction StatusNotification StopTransaction".split()
+    ),
+    "ocpp2.0.1": set(
+        "Authorize BootNotification ClearedChargingLimit DataTransfer FirmwareStatusNotification Get15118EVCertificate "
+        "GetCertificateStatus Heartbeat LogStatusNotification MeterValues NotifyChargingLimit "
+        "NotifyCustomerInformation NotifyDisplayMessages NotifyEVChargingNeeds NotifyEVChargingSchedule NotifyEvent "
+        "NotifyMonitoringReport NotifyReport PublishFirmwareStatusNotification ReportChargingProfiles "
+        "ReservationStatusUpdate SecurityEventNotification SignCertificate StatusNotification TransactionEvent".split()
+    ),
+}
+BY_STATION["ocpp2.1"] = BY_STATION["ocpp2.0.1"] | set(
+    "BatterySwap ClosePeriodicEventStream GetCertificateChainStatus NotifyDERAlarm NotifyDERStartStop "
+    "NotifyPriorityCharging NotifySettlement OpenPeriodicEventStream PullDynamicScheduleUpdate ReportDERControl "
+    "VatNumberValidation".split()
+)
+
+
+@cache
+def schema(version: str, name: str) -> Any:
+    folder = FOLDERS[version][0]
+    return json.loads((SCHEMAS / folder / "schemas" / f"{name}.json").read_text("utf-8-sig"))
+
+
+def actions(version: str) -> set[str]:
+    """All CALL actions the version has a response schema for."""
+    folder = SCHEMAS / FOLDERS[version][0] / "schemas"
+    return {file.name.removesuffix("Response.json") for file in folder.glob("*Response.json")}
+
+
+def instance(rng: random.Random, node: Any, root: Any, optional: float) -> Any:
+    """A random value that a schema of OCPP's keyword set accepts; `optional`: how likely each optional member is."""
+    while "$ref" in node:
+        node = root["definitions"][node["$ref"].rpartition("/")[2]]
+    kind = node.get("type")
+    if "enum" in node:
+        return rng.choice(node["enum"])
+    if kind == "object":
+        required = node.get("required", ())
+        return {
+            name: instance(rng, child, root, optional)
+            for name, child in node.get("properties", {}).items()
+            if name in required or rng.random() < optional
+        }
+    if kind == "array":
+        least = node.get("minItems", 0)
+        most = min(node.get("maxItems", 3), least + 2)
+        return [instance(rng, node["items"], root, optional) for _ in range(rng.randint(least, most))]
+    if kind == "string":
+        if node.get("format") == "date-time":
+            return rng.choice(("2026-03-01T10:00:00Z", "2026-03-01T10:00:00.123Z", "2026-03-01T12:00:00+02:00"))
+        if node.get("format") == "uri":
+            return "ftp://example.com/logs"
+        length = rng.choice((1, min(7, node.get("maxLength", 7)), node.get("maxLength", 40)))
+        return "".join(rng.choice('Aäz 0_\N{ELECTRIC PLUG}"\\') for _ in range(length))
+    if kind in ("integer", "number"):
+        low = max(node.get("minimum", 0), -1000)
+        high = node.get("maximum", low + 1000)
+        return rng.randint(int(low), int(high))
+    if kind == "boolean":
+        return rng.random() < 0.5
+    return rng.choice(("text", 1, None, {"any": ["thing"]}))
+
+
+def test_the_tables_hold_exactly_what_stations_send() -> None:
+    assert {version: set(table.actions) for version, table in TABLES.items()} == BY_STATION
+    for version, sent in BY_STATION.items():
+        assert sent <= actions(version)
+
+
+@pytest.mark.parametrize("version", FOLDERS)
+@pytest.mark.parametrize("optional", [0.0, 0.5, 1.0])
+async def test_every_action(serving, version, optional) -> None:
+    rng = random.Random(f"{version} {optional}")
+    suffix = FOLDERS[version][1]
+    async with serving() as server, server.station(version) as station:
+        for number, action in enumerate(sorted(actions(version))):
+            request_schema, answer_schema = schema(version, action + suffix), schema(version, f"{action}Response")
+            for attempt in range(3):
+                payload = instance(rng, request_schema, request_schema, optional)
+                jsonschema.Draft6Validator(request_schema).validate(payload)
+                message_id = f"{number}-{attempt}"
+                reply = await station.ask([2, message_id, action, payload])
+                if action in BY_STATION[version]:
+                    assert reply[:2] == [3, message_id], (action, payload, reply)
+                    jsonschema.Draft6Validator(
+                        answer_schema, format_checker=jsonschema.Draft6Validator.FORMAT_CHECKER
+                    ).validate(reply[2])
+                else:
+                    assert reply == [4, message_id, "NotSupported", "this action is not supported here", {}]
+        assert server.csms.stations["CP1"].violations == 0
+
+
+async def test_sends_of_21_are_taken_and_not_answered(serving, until) -> None:
+    rng = random.Random(1)
+    stream = schema("ocpp2.1", "NotifyPeriodicEventStream")
+    async with serving() as server, server.station("ocpp2.1") as station:
+        payload = instance(rng, stream, stream, 1.0)
+        await station.socket.send(json.dumps([6, "s", "NotifyPeriodicEventStream", payload]))
+        await until(lambda: server.csms.stations["CP1"].last_action == "NotifyPeriodicEventStream")
+        assert server.csms.stations["CP1"].violations == 0
+        assert await station.is_usable()
