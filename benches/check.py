@@ -19,7 +19,7 @@ def jobs(effort: Effort) -> Iterator[Job]:
 
 
 def _check(frame: Frame, name: str, effort: Effort) -> list[Record]:
-    payload = (frame if name == "plain" else variant(frame, name)).payload
+    payload = (frame if name == "plain" else variant(frame, name)).literal[3]
     contenders = [*peers.checkers(frame), *ours.checkers(frame)]
     for contender in contenders:
         check_answer(contender, payload, name == "plain")

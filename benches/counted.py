@@ -26,7 +26,7 @@ def main() -> None:
     for frame in frames():
         for job, contenders, argument in (
             ("decode", [*peers.decoders(frame), *ours.decoders(frame)], frame.data),
-            ("encode", [*peers.encoders(frame), *ours.encoders(frame)], frame.value),
+            ("encode", [*peers.encoders(frame), *ours.encoders(frame)], frame.literal),
         ):
             for contender in contenders:
                 if contender.name in {peers.ORJSON, ours.DECODE, ours.LAZY}:

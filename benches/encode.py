@@ -1,4 +1,9 @@
-"""Encode: Python objects to frame bytes, judged first by those who judge."""
+"""Encode: Python objects to frame bytes, judged first by those who judge.
+
+The objects are what a handler's own literals are: CPython has one object for each key and each identifier-like word of
+a program, and evcore knows those again. Objects whose strings were made at run time (by another parser, say) are a line
+of their own.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ def jobs(effort: Effort, collect: Iterable[bool] = (True, False), only: Containe
 
 def _encode(frame: Frame, effort: Effort, collect: bool, only: Container[str] | None) -> list[Record]:
     contenders = chosen([*peers.encoders(frame), *ours.encoders(frame)], only)
-    value, invalid = frame.value, variant(frame, "invalid").value
+    value, invalid = frame.literal, variant(frame, "invalid").literal
     for contender in contenders:
         check_answer(contender, value, value)
         if contender.refuses:

@@ -37,6 +37,12 @@ class Frame:
         return value
 
     @property
+    def literal(self) -> list[Any]:
+        """The same value as a program would hold it that has it as a literal: CPython shares such keys and words."""
+        value: list[Any] = eval(compile(repr(self.value), self.action, "eval"), {})
+        return value
+
+    @property
     def payload(self) -> dict[str, Any]:
         payload: dict[str, Any] = self.value[3]
         return payload

@@ -66,21 +66,26 @@ def main(arguments: list[str] | None = None) -> int:
     if machine.native_module() is None:
         console.print("evcore's native module is not built, so there is nothing to gate: `make build` builds it.")
         return 1
+    if options.rebaseline:
+        return _rebaseline(console)
     findings: list[Finding] = []
-    try:
-        if options.rebaseline:
-            baseline = Baseline(toolchain=toolchain(), instructions=instructions())
-            BASELINE.write_text(json.dumps(baseline, indent=1) + "\n", "utf-8")
-            console.print(f"{BASELINE.name} now holds {len(baseline['instructions'])} counts.")
-            return 0
-        if options.only != "bars":
-            findings += _counts(console)
-    except CountsUnavailable as error:
-        findings.append(Finding("instruction counts", "", str(error), "failed", failed=True))
+    if options.only != "bars":
+        findings += _counts(console)
     if options.only != "counts":
         findings += _bars(console)
     _print(console, findings)
     return int(any(finding.failed for finding in findings))
+
+
+def _rebaseline(console: Console) -> int:
+    try:
+        counts = instructions()
+    except CountsUnavailable as error:
+        console.print(str(error))
+        return 1
+    BASELINE.write_text(json.dumps(Baseline(toolchain=toolchain(), instructions=counts), indent=1) + "\n", "utf-8")
+    console.print(f"{BASELINE.name} now holds {len(counts)} counts.")
+    return 0
 
 
 def _counts(console: Console) -> list[Finding]:
@@ -88,7 +93,11 @@ def _counts(console: Console) -> list[Finding]:
         sentence = f"there is no {BASELINE.name}: --rebaseline makes it"
         return [Finding("instruction counts", "", sentence, "failed", failed=True)]
     baseline: Baseline = json.loads(BASELINE.read_text("utf-8"))
-    counts, here = instructions(), toolchain()
+    try:
+        counts = instructions()
+    except CountsUnavailable as error:
+        return [Finding("instruction counts", "", str(error), "failed", failed=True)]
+    here = toolchain()
     other = [
         f"{name}: {here[name]}, baseline {had}" for name, had in baseline["toolchain"].items() if here[name] != had
     ]

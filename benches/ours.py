@@ -17,6 +17,7 @@ DECODE: Final = "evcore"
 LAZY: Final = "evcore lazy"
 SNAKE: Final = "evcore snake names"
 UNJUDGED: Final = "evcore judge=False"
+FOREIGN: Final = "evcore, strings made at run time"
 PURE: Final = "evcore pure"
 ENCODE: Final = DECODE
 IMPORT: Final = DECODE
@@ -57,17 +58,11 @@ def decoders(frame: Frame) -> list[Contender]:
 
 def encoders(frame: Frame) -> list[Contender]:
     """A message to frame bytes."""
-    return [
-        Contender(
-            NAMES[backend],
-            codec(backend, frame.version).encode,
-            takes=_message_of(backend),
-            judges="yes",
-            answer=json.loads,
-            refuses=_refuses(),
-        )
-        for backend in BACKENDS
-    ]
+    found = [_encoder(NAMES[backend], backend, frame, _message_of(backend)) for backend in BACKENDS]
+    if "native" in BACKENDS:
+        make = _message_of("native")
+        found.insert(1, _encoder(FOREIGN, "native", frame, lambda value: make(json.loads(json.dumps(value)))))
+    return found
 
 
 def checkers(frame: Frame) -> list[Contender]:
@@ -81,6 +76,11 @@ def checkers(frame: Frame) -> list[Contender]:
 
         found.append(Contender(f"{NAMES[backend]}, all violations", all_violations, judges="yes"))
     return found
+
+
+def _encoder(name: str, backend: str, frame: Frame, takes: Callable[[list[Any]], Any]) -> Contender:
+    encode = codec(backend, frame.version).encode
+    return Contender(name, encode, takes=takes, judges="yes", answer=json.loads, refuses=_refuses())
 
 
 def _message_of(backend: str) -> Callable[[list[Any]], Any]:
