@@ -1,0 +1,3 @@
+"""What the property, conformance and parity tests are made of: schemas, documents, generators, oracles, the
+contract's tables.
+"""
