@@ -36,7 +36,7 @@ COUNT_MARGIN: Final = 0.03
 RATIO_MARGIN: Final = 0.10
 BAR_MARGIN: Final = 0.08
 TRIES: Final = 3
-_EFFORT: Final = Effort(rounds=25, slice_ns=1_000_000)
+_EFFORT: Final = Effort(rounds=100, slice_ns=300_000)
 
 
 class Baseline(TypedDict):

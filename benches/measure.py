@@ -14,8 +14,8 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from statistics import median
-from time import perf_counter_ns
-from typing import Any, TypedDict
+from time import get_clock_info, perf_counter_ns, thread_time_ns
+from typing import Any, Final, TypedDict
 
 
 class WrongAnswer(AssertionError):
@@ -63,15 +63,21 @@ class Record(TypedDict):
 
 @dataclass(frozen=True)
 class Timing:
-    samples: tuple[float, ...]
+    """What one contender took per call, by round."""
+
+    samples: dict[int, float]
 
     @property
     def best(self) -> float:
-        return min(self.samples)
+        return min(self.samples.values())
 
     @property
     def median(self) -> float:
-        return median(self.samples)
+        return median(self.samples.values())
+
+    def over(self, reference: Timing) -> float:
+        """Median of the ratios to `reference`, each within one round."""
+        return median(sample / reference.samples[turn] for turn, sample in self.samples.items())
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,11 @@ class Effort:
     slice_ns: int
 
 
-FULL = Effort(rounds=40, slice_ns=1_500_000)
-QUICK = Effort(rounds=2, slice_ns=20_000)
+FULL: Final = Effort(rounds=200, slice_ns=300_000)
+QUICK: Final = Effort(rounds=2, slice_ns=20_000)
+
+# CPU time of this thread, where the clock is fine enough: what another process takes of the CPU is not counted.
+_now: Final = thread_time_ns if get_clock_info("thread_time").resolution < 1e-6 else perf_counter_ns
 
 
 def same(left: Any, right: Any, ordered: bool = True) -> bool:
@@ -130,34 +139,43 @@ def chosen(contenders: Sequence[Contender], only: Container[str] | None) -> list
 
 def race(contenders: Sequence[Contender], argument: Any, effort: Effort, collect: bool = True) -> list[Timing]:
     """Time `contenders` on `argument` in interleaved rounds; `collect`: with the cyclic garbage collector on."""
-    runners = [(contender.call, contender.takes(argument)) for contender in contenders]
+    runners = [_Runner(contender.call, contender.takes(argument), effort) for contender in contenders]
     was_enabled = gc.isenabled()
     gc.collect()
     gc.freeze()
     try:
         (gc.enable if collect else gc.disable)()
-        times = [_times_per_slice(call, own, effort.slice_ns) for call, own in runners]
-        samples: list[list[float]] = [[] for _ in runners]
         for turn in range(effort.rounds):
             for place in range(len(runners)):
-                index = (place + turn) % len(runners)
-                samples[index].append(_spend(*runners[index], times[index]))
+                runners[(place + turn) % len(runners)].run(turn)
     finally:
         (gc.enable if was_enabled else gc.disable)()
         gc.unfreeze()
-    return [Timing(tuple(found)) for found in samples]
+    return [Timing(runner.samples) for runner in runners]
 
 
-def _spend(call: Callable[[Any], Any], argument: Any, times: int) -> float:
-    start = perf_counter_ns()
-    for _ in repeat(None, times):
-        call(argument)
-    return (perf_counter_ns() - start) / times
+class _Runner:
+    """One contender in its race: how many calls fill a slice, and in which rounds it takes part."""
 
+    def __init__(self, call: Callable[[Any], Any], argument: Any, effort: Effort) -> None:
+        self.call = call
+        self.argument = argument
+        once = min(self._spend(1) for _ in range(3))
+        self.times = max(1, round(effort.slice_ns / max(once, 1.0)))
+        # A call longer than its slice sits out rounds, down to twenty samples.
+        self.stride = max(1, min(round(once / effort.slice_ns), effort.rounds // 20))
+        self.samples: dict[int, float] = {}
 
-def _times_per_slice(call: Callable[[Any], Any], argument: Any, slice_ns: int) -> int:
-    once = min(_spend(call, argument, 1) for _ in range(3))
-    return max(1, round(slice_ns / max(once, 1.0)))
+    def run(self, turn: int) -> None:
+        if turn % self.stride == 0:
+            self.samples[turn] = self._spend(self.times)
+
+    def _spend(self, times: int) -> float:
+        call, argument = self.call, self.argument
+        start = _now()
+        for _ in repeat(None, times):
+            call(argument)
+        return (_now() - start) / times
 
 
 def records(
@@ -176,7 +194,7 @@ def records(
             unit="ns",
             best=timing.best,
             median=timing.median,
-            ratio=median(a / b for a, b in zip(timing.samples, reference.samples, strict=True)),
+            ratio=timing.over(reference),
             best_ratio=timing.best / reference.best,
         )
         for contender, timing in zip(contenders, timings, strict=True)

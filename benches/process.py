@@ -65,7 +65,7 @@ _COMPILERS: Final = (
 
 def import_jobs(effort: Effort) -> Iterator[Job]:
     """``python -c "import x"`` beyond ``python -c pass``."""
-    yield Job("import", partial(imports, max(1, effort.rounds // 4), _IMPORTS))
+    yield Job("import", partial(imports, max(1, effort.rounds // 20), _IMPORTS))
 
 
 def memory_jobs(effort: Effort) -> Iterator[Job]:
@@ -73,7 +73,7 @@ def memory_jobs(effort: Effort) -> Iterator[Job]:
     if not Path("/proc/self/statm").exists():
         return
     for version in ("ocpp1.6", "ocpp2.0.1"):
-        yield Job(f"memory {version}", partial(_compiled, version, max(1, effort.rounds // 10)))
+        yield Job(f"memory {version}", partial(_compiled, version, max(1, effort.rounds // 50)))
 
 
 def imports(rounds: int, statements: Sequence[tuple[str, str, str]] = ours.IMPORTS) -> list[Record]:
