@@ -1,0 +1,1 @@
+"""Experiments that decided something; README.md says what is kept here."""
