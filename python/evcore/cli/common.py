@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import logging
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from evcore.net.engine import Engine, EngineName
 
-__all__ = ["fail", "load_engine", "need", "run", "set_up_logging", "usage"]
+__all__ = ["fail", "load_engine", "need", "on_signals", "run", "set_up_logging", "usage"]
 
 T = TypeVar("T")
 
@@ -56,6 +58,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
+
+
+def on_signals(end: Callable[[], object]) -> None:
+    """Calls `end` on SIGINT and SIGTERM. Loops without signal handlers (Windows) cancel the main task on Ctrl-C."""
+    with contextlib.suppress(NotImplementedError):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, end)
 
 
 def set_up_logging(level: str, console: Console | None = None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evcore.cli.common import fail, load_engine, need, run, set_up_logging, usage
+from evcore.cli.common import fail, load_engine, need, on_signals, run, set_up_logging, usage
 
 if TYPE_CHECKING:
     from evcore.csms.application import Csms
@@ -145,9 +144,7 @@ async def _serve(settings: ServeSettings) -> None:
     )
     server = Server(csms, engine, options)
     over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, over.set)
+    on_signals(over.set)
     try:
         await server.start()
     except OSError as error:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from evcore.cli.common import fail, load_engine, run
+from evcore.cli.common import fail, load_engine, on_signals, run
 from evcore.cli.serve import EngineChoice
 
 __all__ = ["simulate"]
@@ -47,8 +46,7 @@ async def _simulate(
     library = load_engine(engine.value)
     plan = sim.Plan(url, identity, version, seed, speed, loop)
     running = asyncio.ensure_future(sim.simulate(plan, library, lambda line: typer.echo(line)))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    on_signals(running.cancel)
     try:
         tally = await running
     except ConnectError as error:

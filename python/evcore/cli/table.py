@@ -11,6 +11,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from evcore.csms.payload import printable
+
 if TYPE_CHECKING:
     from evcore.csms.application import Csms
     from evcore.csms.station import Station
@@ -83,6 +85,6 @@ def _row(station: Station) -> tuple[Text, ...]:
         Text(last),
         Text(str(station.messages)),
         Text(str(station.violations), style="red" if station.violations else ""),
-        Text("" if running is None else running.id[:13]),
+        Text("" if running is None else printable(running.id, 13)),
         Text(energy, style="" if running is not None else "dim"),
     )

@@ -66,8 +66,9 @@ class Csms:
             self._make_room()
             station = self.stations[identity] = Station(identity, self._backend)
         if station.version != version:
-            # Answers are remembered in the version they were given in.
+            # Answers and connector numbers mean what they mean in their version only.
             station.version, station.memory = version, Memory()
+            station.connectors.clear()
         station.memory.reconnected()
         endpoint = Endpoint(self._codecs[version], memory=station.memory)
         return Link(endpoint, TABLES[version], station, _Watch(station, self._message_log))

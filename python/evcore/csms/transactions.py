@@ -42,6 +42,8 @@ def meter_values_v16(station: Station, payload: Any) -> Outcome:
 def transaction_event(station: Station, payload: Any) -> Outcome:
     transaction_id = text(group(payload, "transactionInfo"), "transactionId")
     if transaction_id is not None:
+        # 36 characters are allowed; what a tolerated message has beyond is not kept in memory.
+        transaction_id = transaction_id[:64]
         reading = register(payload)
         if text(payload, "eventType") == "Ended":
             station.end(transaction_id, reading)

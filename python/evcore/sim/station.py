@@ -229,28 +229,28 @@ class SimulatedStation:
         """A car comes, charges and goes."""
         dialect = self.dialect
         car = Car(self.rng, self.register)
-        remote, self.wishes.start = self.wishes.start, None
         self.wishes.stop = False
         await self._set_status("Preparing")
         self.say(f"a car plugs in, {car.read().soc:.0f} % full, wants {car.target:.0f} %")
         await self._wait(self.rng.uniform(5, 20))
+        remote, self.wishes.start = self.wishes.start, None
         token = dialect.token(self) if remote is None else remote["token"]
         if remote is None and not await dialect.authorize(self, token):
             self.say("the token is refused, the car leaves")
             return
-        self.charge = await dialect.start(self, car, token, None if remote is None else remote.get("id"))
-        self.say(f"transaction {self.charge.id} begins at {car.read().register:.0f} Wh")
+        charge = self.charge = await dialect.start(self, car, token, None if remote is None else remote.get("id"))
+        self.say(f"transaction {charge.id} begins at {charge.begun:.0f} Wh")
         await self._set_status("Charging")
-        reason = await self._charge(self.charge)
+        reason = await self._charge(charge)
         car.stop()
-        reading = car.read()
-        await dialect.stop(self, self.charge, reason)
-        energy = reading.register - self.charge.begun
-        self.say(f"transaction {self.charge.id} ends ({reason}) at {reading.register:.0f} Wh: {energy / 1000:.2f} kWh")
-        self.register = reading.register
+        register = car.read().register
+        await dialect.stop(self, charge, reason)
+        self.charge = None
+        energy = register - charge.begun
+        self.say(f"transaction {charge.id} ends ({reason}) at {register:.0f} Wh: {energy / 1000:.2f} kWh")
+        self.register = register
         self.tally.charges += 1
         self.tally.energy += energy
-        self.charge = None
         await self._set_status("Finishing")
         await self._wait(self.rng.uniform(5, 20))
         self.say("the car unplugs")

@@ -57,7 +57,7 @@ class V201(Dialect):
 
     async def start(self, station: SimulatedStation, car: Car, token: Mapping[str, Any], remote: int | None) -> Charge:
         transaction_id = str(uuid.UUID(int=station.rng.getrandbits(128), version=4))
-        charge = Charge(transaction_id, car, car.read().register, token=token, remote=remote)
+        charge = station.charge = Charge(transaction_id, car, car.read().register, token=token, remote=remote)
         reason = "Authorized" if remote is None else "RemoteStart"
         first: dict[str, Any] = {
             "idToken": token,
