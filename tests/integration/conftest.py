@@ -21,13 +21,12 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+import evcore
 from evcore.csms.application import Csms
 from evcore.csms.station import Station
 from evcore.net.engine import ENGINES, EngineName, load
 from evcore.net.message_log import MessageLog
 from evcore.net.server import Server, ServerOptions
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -103,7 +102,7 @@ class Process:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "evcore", *arguments],
             cwd=cwd,
-            env={**inherited, "PYTHONPATH": str(ROOT / "python"), "COLUMNS": "120", **environment},
+            env={**inherited, "PYTHONPATH": str(Path(evcore.__file__).parents[1]), "COLUMNS": "120", **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -142,8 +142,8 @@ async def test_v2(serving, engine, module, version) -> None:
             ),
             suppress=False,
         )
-        await station.call(call.SecurityEventNotification("StartupOfTheDevice", NOW), suppress=False)
-        await station.call(call.FirmwareStatusNotification("Idle"), suppress=False)
-        transferred = await station.call(call.DataTransfer("com.example", data={"any": [1]}), suppress=False)
+        await station.call(call.SecurityEventNotification(type="StartupOfTheDevice", timestamp=NOW), suppress=False)
+        await station.call(call.FirmwareStatusNotification(status="Idle"), suppress=False)
+        transferred = await station.call(call.DataTransfer(vendor_id="com.example", data={"any": [1]}), suppress=False)
         assert transferred.status == "UnknownVendorId"
         assert live.violations == 0

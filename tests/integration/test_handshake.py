@@ -134,6 +134,7 @@ async def test_newest_connection_wins(serving, engine, until) -> None:
         async with server.station() as new:
             assert await new.is_usable()
             second = server.server.connection("CP1")
+            assert second is not None
             assert second is not first
             with pytest.raises(ConnectionClosed):
                 await old.answer()

@@ -314,6 +314,21 @@ async def test_a_peer_that_does_not_read_is_cut_off(serving, engine, until) -> N
         writer.transport.abort()
 
 
+@pytest.mark.parametrize("code", [1000, 1001, 3000, 4999, None])
+async def test_close_of_the_peer_is_answered(serving, engine, code, until) -> None:
+    async with serving(engine) as server:
+        socket = await connect(f"{server.url}/CP1", subprotocols=["ocpp1.6"], close_timeout=5)
+        if code is None:
+            socket.protocol.send_close()
+            socket.transport.write(b"".join(socket.protocol.data_to_send()))
+            await socket.wait_closed()
+        else:
+            await socket.close(code)
+            assert socket.protocol.close_rcvd is not None
+            assert socket.close_code == code
+        await until(lambda: server.csms.stations["CP1"].connection is None)
+
+
 async def test_sudden_end_of_the_connection(serving, engine, until) -> None:
     async with serving(engine) as server:
         async with connect(f"{server.url}/CP1", subprotocols=["ocpp1.6"]) as socket:

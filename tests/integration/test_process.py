@@ -9,15 +9,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+import evcore
 from evcore.net.engine import ENGINES
 
 VERSIONS = ("1.6", "2.0.1", "2.1")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -134,6 +135,32 @@ def test_simulate_against_serve(cli, tmp_path, version, engine) -> None:
     assert ("NotifyEVChargingNeeds" in actions) == (version == "2.1")
     assert actions[0] == "BootNotification"
     assert len({frame["direction"] for frame in frames}) == 2
+    calls = [json.loads(frame["frame"])[2:] for frame in frames if frame["frame"].startswith("[2,")]
+    check_transaction(version, calls, float(lines[-1].split()[2]) * 1000)
+
+
+def check_transaction(version: str, calls: list[list[Any]], wh: float) -> None:
+    """One whole transaction: begun, sampled in order with a register that never falls, ended; the energy said was charged."""
+    if version == "1.6":
+        (start,) = (payload for action, payload in calls if action == "StartTransaction")
+        (stop,) = (payload for action, payload in calls if action == "StopTransaction")
+        values = [payload for action, payload in calls if action == "MeterValues"]
+        assert {value["transactionId"] for value in values} == {stop["transactionId"]}
+        samples = [value["meterValue"][0]["sampledValue"][0] for value in values]
+        registers = [start["meterStart"], *(round(float(sample["value"])) for sample in samples), stop["meterStop"]]
+    else:
+        events = [payload for action, payload in calls if action == "TransactionEvent"]
+        assert [event["eventType"] for event in events] == ["Started", *["Updated"] * (len(events) - 2), "Ended"]
+        assert [event["seqNo"] for event in events] == list(range(len(events)))
+        assert len({event["transactionInfo"]["transactionId"] for event in events}) == 1
+        assert events == sorted(events, key=lambda event: event["timestamp"])
+        samples = [event["meterValue"][0]["sampledValue"][0] for event in events if "meterValue" in event]
+        registers = [sample["value"] for sample in samples]
+        samples = samples[1:]
+    assert {sample["measurand"] for sample in samples} == {"Energy.Active.Import.Register"}
+    assert registers == sorted(registers)
+    assert len(registers) > 10
+    assert registers[-1] - registers[0] == pytest.approx(wh, abs=10)
 
 
 def test_simulated_charges_are_repeatable(cli) -> None:
@@ -200,7 +227,7 @@ main()
 def run_code(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={"PYTHONPATH": str(ROOT / "python"), "PATH": "", **environment},
+        env={"PYTHONPATH": str(Path(evcore.__file__).parents[1]), "PATH": "", **environment},
         capture_output=True,
         text=True,
         timeout=60,

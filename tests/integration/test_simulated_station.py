@@ -32,11 +32,10 @@ def simulating(serving, until, said):
         async with serving() as server:
             plan = Plan(server.url, "SIM", version, seed=3, speed=speed, loop=True)
             task = asyncio.create_task(simulate(plan, load("picows"), said.append))
-            stations = server.csms.stations
             try:
-                await until(lambda: task.done() or ("SIM" in stations and bool(stations["SIM"].transactions)))
+                await until(lambda: task.done() or any("begins at" in line for line in said))
                 assert not task.done(), said
-                yield stations["SIM"]
+                yield server.csms.stations["SIM"]
             finally:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
