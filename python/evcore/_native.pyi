@@ -43,7 +43,7 @@ class CallResult:
 class CallError:
     kind: Final = 4
     __match_args__: Final = ("id", "code", "description", "details")
-    def __new__(cls, id: str, code: str, description: str = "", details: dict[str, Any] | None = None) -> Self: ...
+    def __new__(cls, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None) -> Self: ...
     @property
     def id(self) -> str: ...
     @property
@@ -61,7 +61,7 @@ class CallError:
 class CallResultError:
     kind: Final = 5
     __match_args__: Final = ("id", "code", "description", "details")
-    def __new__(cls, id: str, code: str, description: str = "", details: dict[str, Any] | None = None) -> Self: ...
+    def __new__(cls, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None) -> Self: ...
     @property
     def id(self) -> str: ...
     @property
@@ -123,16 +123,14 @@ class Codec:
         limits: tuple[int, int, int, int, int, int, int],   # the fields of Limits, in their order
         answer_unknown_kind: bool,
         tolerate: Callable[[Any, tuple[Violation, ...]], bool] | None,   # policy: (message, violations) -> deliver it all the same?
-        further: Callable[[str, str, Any], list[Violation]] | None,      # see the property
+        further: Callable[[str, str, Any], list[Violation]] | None,      # see the attribute
     ) -> Self: ...
     @property
     def version(self) -> str: ...
-    @property
-    def further(self) -> Callable[[str, str, Any], list[Violation]] | None:
-        """(kind, action, payload with the codec's names) -> vendor violations; asked after a payload has kept its schema, in
-        decode, encode (the payload as given) and check. Set when the first vendor schema is added; None costs nothing."""
-    @further.setter
-    def further(self, value: Callable[[str, str, Any], list[Violation]] | None) -> None: ...
+    # (kind, action, payload with the codec's names) -> vendor violations; asked after a payload has kept its schema, in
+    # decode, encode (the payload as given) and check. Set at most once, when the first vendor schema is added; a codec
+    # without one pays nothing. Not meant to be read.
+    further: Callable[[str, str, Any], list[Violation]] | None
     def decode(self, frame: Frame, action: str | None = None, judge: bool = True) -> Any: ...
     def encode(self, message: Any, action: str | None = None, judge: bool = True) -> bytes: ...
     def check(self, action: str, payload: Any, kind: Literal["call", "result", "send"] = "call") -> list[Violation]: ...

@@ -101,7 +101,7 @@ class _Settings(_Base):
         """
         vendors = self._registry()
         vendors.add_data(vendor_id, schema, message_id, kind)
-        self.further = vendors
+        self._ask(vendors)
 
     def extend_custom_data(self, vendor_id: str, schema: bytes | str | Mapping[str, Any]) -> None:
         """Judges the customData of a vendor by a schema of yours, wherever it stands in a payload, in this codec (2.x).
@@ -110,14 +110,19 @@ class _Settings(_Base):
         """
         vendors = self._registry()
         vendors.add_custom_data(vendor_id, schema)
-        self.further = vendors
+        self._ask(vendors)
 
     def _registry(self) -> Vendors:
         if self._vendors is None:
             from evcore.vendor import Vendors  # only for those who have vendor schemas
 
-            self._vendors = Vendors(self.version, backend=self._backend, **self._vendor_settings)
+            return Vendors(self.version, backend=self._backend, **self._vendor_settings)
         return self._vendors
+
+    def _ask(self, vendors: Vendors) -> None:
+        """Has the backend ask for vendors' violations from now on; a backend is told once."""
+        if self._vendors is None:
+            self._vendors = self.further = vendors
 
     def __repr__(self) -> str:
         return f"Codec({self.version!r})"

@@ -10,11 +10,11 @@ __all__ = ["Limits"]
 # (1,000 frames, of which a level takes up to three) and its conversion of digits to int (never refused up to 640).
 _RANGES: Final[dict[str, tuple[int, int]]] = {
     "frame_bytes": (1, 1 << 30),
-    "depth": (2, 128),
+    "depth": (1, 128),
     "id_chars": (1, 255),
     "string_bytes": (1, 1 << 30),
     "number_chars": (1, 640),
-    "items": (4, 1 << 30),
+    "items": (1, 1 << 30),
     "violations": (1, 10_000),
 }
 
@@ -33,11 +33,11 @@ class Limits(_Fields):
     """What a codec accepts at most; checked before memory of that size is taken.
 
     - ``frame_bytes``: UTF-8 bytes of a frame (1 … 2^30)
-    - ``depth``: levels of arrays and objects, the frame's own array being the first (2 … 128)
+    - ``depth``: levels of arrays and objects, the frame's own array being the first (1 … 128)
     - ``id_chars``: code points of a message id (1 … 255; the specification says 36)
     - ``string_bytes``: bytes between the quotes of a string, as written (1 … 2^30)
     - ``number_chars``: characters of a number, as written (1 … 640)
-    - ``items``: members of one array or object (4 … 2^30)
+    - ``items``: members of one array or object (1 … 2^30)
     - ``violations``: violations collected for one payload (1 … 10,000)
 
     Raises ValueError for a value outside its range, TypeError for one that is not an int.

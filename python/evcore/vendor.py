@@ -131,7 +131,8 @@ class Vendors:
         return self._judge(self._data[key], value, "/data")
 
     def _judge(self, validator: Validator, value: Any, prefix: str) -> list[Violation]:
-        found = validator.check(value, depth=self._limits.depth, violations=self._limits.violations)
+        # The frame, or the text, has been read under the limit; here the value's own container would count, too.
+        found = validator.check(value, depth=self._limits.depth + 1, violations=self._limits.violations)
         return [_below(prefix, violation) for violation in found]
 
     def _read(self, text: Any) -> tuple[Any, list[Violation]]:

@@ -172,8 +172,8 @@ class Codec:
             head += f"{quote(name)},"
         return f"{head}{self._payload(message, name if judge else None)}]".encode()
 
-    def _id(self, value: Any) -> str:
-        if not isinstance(value, str) or not 1 <= len(value) <= self._id_chars:
+    def _id(self, value: str) -> str:
+        if not 1 <= len(value) <= self._id_chars:
             raise ValueError(f"message id must be a str of 1 to {self._id_chars} characters")
         return quote(_text(value, "message id"))
 
@@ -219,9 +219,7 @@ class Codec:
         return violations
 
 
-def _text(value: Any, what: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{what} must be a str, not {type(value).__name__}")
+def _text(value: str, what: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:

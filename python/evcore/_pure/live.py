@@ -100,7 +100,7 @@ def _view_float(value: float, _: LiveLimits) -> Node:
 def _view_decimal(value: Decimal, limits: LiveLimits) -> Node:
     if not value.is_finite():
         return _NOT_FINITE
-    text = str(value).replace("E+", "e")
+    text = str(value).replace("E+", "e").replace("E", "e")
     return Real(text) if len(text) <= limits.number_chars else _TOO_LONG
 
 

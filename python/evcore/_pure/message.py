@@ -10,8 +10,17 @@ if TYPE_CHECKING:
 __all__ = ["AnyMessage", "Call", "CallError", "CallResult", "CallResultError", "Send"]
 
 
+def _checked(field: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{field} of a message must be a str, not {type(value).__name__}")
+    return value
+
+
 class _Message:
-    """What all messages share. Immutable, but for the codec that has just made one (`raw`, `violations`)."""
+    """What all messages share. Immutable, but for the codec that has just made one (`raw`, `violations`).
+
+    TypeError for a field that must be a str and is not one.
+    """
 
     __slots__ = ("_id", "_raw", "_violations")
 
@@ -19,7 +28,7 @@ class _Message:
     __hash__: ClassVar[None]  # type: ignore[assignment]
 
     def __init__(self, id: str) -> None:
-        self._id = id
+        self._id = _checked("id", id)
         self._raw: bytes | None = None
         self._violations: tuple[Violation, ...] = ()
 
@@ -55,7 +64,7 @@ class _Request(_Message):
 
     def __init__(self, id: str, action: str, payload: Any) -> None:
         super().__init__(id)
-        self._action = action
+        self._action = _checked("action", action)
         self._payload = payload
 
     @property
@@ -99,7 +108,7 @@ class CallResult(_Message):
     def __init__(self, id: str, payload: Any, action: str | None = None) -> None:
         super().__init__(id)
         self._payload = payload
-        self._action = action
+        self._action = None if action is None else _checked("action", action)
 
     @property
     def action(self) -> str | None:
@@ -117,10 +126,12 @@ class _Error(_Message):
 
     __match_args__: ClassVar[tuple[str, ...]] = ("id", "code", "description", "details")
 
-    def __init__(self, id: str, code: str, description: str = "", details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(id)
-        self._code = code
-        self._description = description
+        self._code = _checked("code", code)
+        self._description = "" if description is None else _checked("description", description)
         self._details: dict[str, Any] = {} if details is None else details
 
     @property

@@ -34,7 +34,7 @@ _ASSERTIONS: Final = frozenset(
         *("minItems", "maxItems", "minimum", "maximum", "multipleOf", "format"),
     )
 )
-_MAX_PROPERTIES: Final = 64
+_MAX_PROPERTIES: Final = 63
 _MAX_PLACES: Final = 15
 _MAX_BOUND: Final = 2**53
 _NUMBER_CHARS: Final = 128
