@@ -2,11 +2,13 @@
 
 /// Receives the values of one document while it is judged. Indices are those of the [`crate::program::Program`].
 ///
-/// Members of arrays and of closed objects are collected by the builder between `open` and `close`; a closed object says
-/// at its end which properties came in which order. Open objects name each key. Every method may refuse (out of memory).
+/// Members of arrays are collected by the builder between `open` and `close`; closed objects name their properties by number,
+/// open ones name each key. Every method may refuse (out of memory).
 pub trait Build {
     /// A finished value.
     type Value;
+    /// A closed object that is being built.
+    type Object;
 
     /// `null`
     fn null(&mut self) -> Result<Self::Value, Stop>;
@@ -23,17 +25,19 @@ pub trait Build {
     /// A string known from the schema: an index into `Program::strings`.
     fn shared(&mut self, string: u32) -> Result<Self::Value, Stop>;
 
-    /// A container begins.
+    /// An array begins.
     fn open(&mut self) -> Mark;
-    /// The next array member.
+    /// Its next member.
     fn item(&mut self, value: Self::Value);
     /// The array that began at `mark` ends.
     fn close_array(&mut self, mark: Mark) -> Result<Self::Value, Stop>;
-    /// The next member of a closed object: which property, and its value.
-    fn member(&mut self, property: u8, value: Self::Value);
-    /// The closed object that began at `mark` ends. `object` is its index among the program's objects, `shape` six bits
-    /// (property + 1) a member in order of arrival, oldest first.
-    fn close_object(&mut self, mark: Mark, object: u32, shape: Shape) -> Result<Self::Value, Stop>;
+
+    /// A closed object begins: its index among the program's objects.
+    fn begin(&mut self, object: u32) -> Result<Self::Object, Stop>;
+    /// Its next member: which property, and its value. No property comes twice.
+    fn member(&mut self, object: &mut Self::Object, property: u8, value: Self::Value);
+    /// The closed object ends.
+    fn finish(&mut self, object: Self::Object) -> Result<Self::Value, Stop>;
 
     /// An open object begins.
     fn open_object(&mut self) -> Result<Self::Value, Stop>;
@@ -41,15 +45,9 @@ pub trait Build {
     fn put(&mut self, object: &mut Self::Value, key: Key<'_>, value: Self::Value) -> Result<(), Stop>;
 }
 
-/// Where a container began, in the builder's own terms.
+/// Where an array began, in the builder's own terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(pub usize);
-
-/// The properties of a closed object in order of arrival, packed; `EXACT` of them at most.
-pub type Shape = u128;
-
-/// Members a [`Shape`] can hold without loss.
-pub const EXACT: usize = 21;
 
 /// The key of a member of an open object.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +68,7 @@ pub struct Nothing;
 
 impl Build for Nothing {
     type Value = ();
+    type Object = ();
 
     #[inline]
     fn null(&mut self) -> Result<(), Stop> {
@@ -110,9 +109,13 @@ impl Build for Nothing {
         Ok(())
     }
     #[inline]
-    fn member(&mut self, _: u8, (): ()) {}
+    fn begin(&mut self, _: u32) -> Result<(), Stop> {
+        Ok(())
+    }
     #[inline]
-    fn close_object(&mut self, _: Mark, _: u32, _: Shape) -> Result<(), Stop> {
+    fn member(&mut self, (): &mut (), _: u8, (): ()) {}
+    #[inline]
+    fn finish(&mut self, (): ()) -> Result<(), Stop> {
         Ok(())
     }
     #[inline]

@@ -110,7 +110,7 @@ pub fn read(text: &[u8], at: usize) -> (Dom, usize) {
         Some(b'f') => (Dom::Boolean(false), at + 5),
         Some(b'n') => (Dom::Null, at + 4),
         _ => {
-            let end = crate::number::lexeme(text, at).map_or(text.len(), |lexeme| lexeme.end);
+            let end = crate::number::lexeme(text, at).map_or(text.len(), crate::number::Lexeme::end);
             (Dom::Number(String::from_utf8_lossy(&text[at.min(end)..end]).into()), end)
         }
     }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use crate::dom::{Dom, Name, Naming, is_integer};
 use crate::number;
-use crate::program::{Array, Enum, Node, NodeId, Numeric, Object, Program, Text};
+use crate::program::{Array, Enum, Node, NodeId, Nodes, Numeric, Object, Program, Text};
 use crate::text::code_points;
 use crate::violation::{Expected, Keyword, Plain, Step, Violation, pointer};
 
@@ -26,9 +26,9 @@ pub fn explain(program: &Program, fields: &Fields, value: &Dom, most: usize) -> 
 #[must_use]
 pub fn explain_untyped(value: &Dom, most: usize) -> Vec<Violation> {
     let program = Program {
-        nodes: vec![Node::Any],
-        root: 0,
+        root: NodeId::ANY,
         strings: Vec::new(),
+        nodes: Nodes::default(),
         version: crate::version::Version::V21,
     };
     explain(&program, &Fields::new(), value, most)
@@ -271,7 +271,7 @@ impl<'p> Explainer<'p> {
 }
 
 /// The type a node asks for.
-fn due(node: &Node) -> &'static str {
+fn due(node: Node<'_>) -> &'static str {
     match node {
         Node::Any => "JSON value",
         Node::Boolean => "boolean",

@@ -1,22 +1,22 @@
 //! Numbers as they are written: what kind, whether whole, whether a multiple of a power of ten; nothing is rounded.
 
-/// What a JSON number's text says.
+use std::num::NonZeroU64;
+
+/// What a JSON number's text says, in two registers: the compiler must not pass it through memory, where pieces written
+/// narrow and read wide cost more than all the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lexeme {
-    /// Where the text goes on.
-    pub end: usize,
-    /// No fraction and no exponent: an integer literal.
-    pub integer: bool,
-    exponent: bool,
-    negative: bool,
-    /// The digits as one number, if there are not too many, and how many of them stand behind the point.
+    /// The digits as one number; without meaning when there are more than eighteen.
     mantissa: u64,
-    digits: usize,
-    places: usize,
+    /// End (32 bits), digits (8), places behind the point (8), flags.
+    facts: NonZeroU64,
 }
 
+const INTEGER: u64 = 1 << 48;
+const EXPONENT: u64 = 1 << 49;
+const NEGATIVE: u64 = 1 << 50;
+
 /// Reads the number that starts at `at`; None where the text is not RFC 8259's.
-#[inline]
 pub(crate) fn lexeme(text: &[u8], at: usize) -> Option<Lexeme> {
     let negative = text.get(at) == Some(&b'-');
     let start = at + usize::from(negative);
@@ -27,15 +27,7 @@ pub(crate) fn lexeme(text: &[u8], at: usize) -> Option<Lexeme> {
     }
     if whole > 1 && text[start] == b'0' {
         // A leading zero is a number of its own; what follows it cannot follow a number.
-        return Some(Lexeme {
-            end: start + 1,
-            integer: true,
-            exponent: false,
-            negative,
-            mantissa: 0,
-            digits: 1,
-            places: 0,
-        });
+        return Lexeme::new(0, start + 1, 1, 0, INTEGER, negative);
     }
     let mut places = 0;
     let point = text.get(end) == Some(&b'.');
@@ -56,7 +48,14 @@ pub(crate) fn lexeme(text: &[u8], at: usize) -> Option<Lexeme> {
             return None;
         }
     }
-    Some(Lexeme { end, integer: !point && !exponent, exponent, negative, mantissa, digits: whole + places, places })
+    let flags = if exponent {
+        EXPONENT
+    } else if point {
+        0
+    } else {
+        INTEGER
+    };
+    Lexeme::new(mantissa, end, whole + places, places, flags, negative)
 }
 
 /// Where a run of digits ends, and its value behind `value` (without meaning beyond nineteen digits).
@@ -75,29 +74,62 @@ const POWERS: [f64; 23] = [
 ];
 
 impl Lexeme {
+    #[inline]
+    fn new(mantissa: u64, end: usize, digits: usize, places: usize, flags: u64, negative: bool) -> Option<Self> {
+        let facts = end as u64
+            | (digits.min(255) as u64) << 32
+            | (places.min(255) as u64) << 40
+            | flags
+            | if negative { NEGATIVE } else { 0 };
+        Some(Self { mantissa, facts: NonZeroU64::new(facts)? })
+    }
+
+    /// Where the text goes on.
+    #[inline]
+    pub fn end(self) -> usize {
+        (self.facts.get() & 0xFFFF_FFFF) as usize
+    }
+
+    /// No fraction and no exponent: an integer literal.
+    #[inline]
+    pub fn is_integer(self) -> bool {
+        self.facts.get() & INTEGER != 0
+    }
+
+    #[inline]
+    fn digits(self) -> u64 {
+        self.facts.get() >> 32 & 0xFF
+    }
+
     /// An integer literal of at most eighteen digits.
     #[inline]
-    pub fn small_integer(&self) -> Option<i64> {
-        if self.digits > 18 {
+    pub fn small_integer(self) -> Option<i64> {
+        if self.digits() > 18 {
             return None;
         }
         let value = self.mantissa as i64;
-        Some(if self.negative { -value } else { value })
+        Some(if self.facts.get() & NEGATIVE != 0 { -value } else { value })
     }
 
     /// The double nearest to the number, whose text is `text`; None where there is none (it would be infinite).
     #[inline]
-    pub fn double(&self, text: &[u8]) -> Option<f64> {
+    pub fn double(self, text: &[u8]) -> Option<f64> {
         // With a mantissa below 2^53 and a power of ten up to 10^22 both are exact, and one division rounds correctly
         // (Clinger 1990).
-        if !self.exponent && self.digits <= 18 && self.mantissa < 1 << 53 {
+        let facts = self.facts.get();
+        if facts & EXPONENT == 0 && self.digits() <= 18 && self.mantissa < 1 << 53 {
             #[expect(clippy::cast_precision_loss, reason = "below 2^53")]
-            let value = self.mantissa as f64 / POWERS[self.places];
-            return Some(if self.negative { -value } else { value });
+            let value = self.mantissa as f64 / POWERS[(facts >> 40 & 0xFF) as usize];
+            return Some(if facts & NEGATIVE != 0 { -value } else { value });
         }
-        let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-        value.is_finite().then_some(value)
+        slow_double(text)
     }
+}
+
+#[cold]
+fn slow_double(text: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    value.is_finite().then_some(value)
 }
 
 /// Whether the decimal text is a whole multiple of `10^-places`: `8.1` is one of 0.1, `6.25` is not, `3e2` is one of 1.
@@ -133,12 +165,12 @@ mod tests {
     #[test]
     fn only_json_numbers_are_read() {
         for good in ["0", "-0", "12", "-1.5", "1e3", "1E+3", "1.0e-10", "123456789012345678901234567890"] {
-            assert_eq!(lexeme(good.as_bytes(), 0).map(|l| l.end), Some(good.len()), "{good}");
+            assert_eq!(lexeme(good.as_bytes(), 0).map(Lexeme::end), Some(good.len()), "{good}");
         }
         for bad in ["", "-", "+1", ".5", "1.", "1.e3", "1e", "1e+", "NaN", "-Infinity"] {
             assert_eq!(lexeme(bad.as_bytes(), 0), None, "{bad}");
         }
-        assert_eq!(lexeme(b"01", 0).unwrap().end, 1);
+        assert_eq!(lexeme(b"01", 0).unwrap().end(), 1);
     }
 
     #[test]

@@ -6,11 +6,11 @@
 
 use std::collections::HashSet;
 
-use crate::build::{Build, Key, Shape, Stop};
+use crate::build::{Build, Key, Stop};
 use crate::limits::Limits;
 use crate::number::{self, Lexeme};
-use crate::program::{Array, Enum, Node, NodeId, Numeric, Object, Program, Text};
-use crate::text::{code_points, same, skip_space, string_end, unescape};
+use crate::program::{Array, Enum, Kind, NodeId, Numeric, Object, Program, Text};
+use crate::text::{code_points, run_end, same, skip_space, string_end, unescape};
 
 /// Why a pass stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,9 +76,9 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     /// The value at the current position, judged by the program.
-    #[inline]
+    #[inline(never)]
     pub fn judge(&mut self, program: &Program) -> Judged<B::Value> {
-        self.value(program, program.root)
+        self.out_of_line(program, program.root)
     }
 
     /// The value at the current position, whatever it is.
@@ -103,8 +103,9 @@ impl<'a, B: Build> Pass<'a, B> {
                 self.build_with(B::null)
             }
             _ => {
+                let start = self.at;
                 let lexeme = self.lexeme()?;
-                self.number_value(lexeme)
+                self.number_value(start, lexeme)
             }
         }
     }
@@ -134,42 +135,47 @@ impl<'a, B: Build> Pass<'a, B> {
         }
     }
 
-    #[inline]
+    /// Scalars are read in place; only containers cost a call.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "a call for each scalar costs a third of the pass (benches/experiments)")]
     fn value(&mut self, program: &Program, node: NodeId) -> Judged<B::Value> {
-        match program.node(node) {
-            Node::Text(text) => self.text(text),
-            Node::Enum(choice) => self.choice(choice),
-            Node::Object(object) => self.object(program, object),
-            Node::Array(array) => self.array(program, array),
-            Node::Integer(numeric) => self.integer(numeric),
-            Node::Number(numeric) => self.number(numeric),
-            Node::Boolean => match self.text.get(self.at) {
-                Some(b't' | b'f') => self.any(),
-                _ => Err(self.violation()),
-            },
-            Node::Null => match self.text.get(self.at) {
-                Some(b'n') => self.any(),
-                _ => Err(self.violation()),
-            },
-            Node::Any => self.any(),
+        let (nodes, index) = (&program.nodes, node.index());
+        match node.kind {
+            Kind::Enum => self.choice(&nodes.enums[index]),
+            Kind::Text => self.text(&nodes.texts[index]),
+            Kind::Integer => self.integer(&nodes.numbers[index]),
+            Kind::Number => self.number(&nodes.numbers[index]),
+            Kind::Object => self.object(program, &nodes.objects[index]),
+            Kind::Array => self.array(program, &nodes.arrays[index]),
+            Kind::Boolean | Kind::Null | Kind::Any => self.word_or_any(node.kind),
+        }
+    }
+
+    #[inline(never)]
+    fn out_of_line(&mut self, program: &Program, node: NodeId) -> Judged<B::Value> {
+        self.value(program, node)
+    }
+
+    #[inline(never)]
+    fn word_or_any(&mut self, kind: Kind) -> Judged<B::Value> {
+        match (kind, self.text.get(self.at)) {
+            (Kind::Boolean, Some(b't' | b'f')) | (Kind::Null, Some(b'n')) | (Kind::Any, _) => self.any(),
+            _ => Err(self.violation()),
         }
     }
 
     // Strings
 
-    /// The span of the string at the current position, its opening quote already read; leaves the position behind it.
+    /// The end of the string at the current position, its opening quote already read; leaves the position behind it.
+    /// None for a string with escapes or faults: see [`Self::escaped`].
     #[inline]
-    fn span(&mut self) -> Judged<(usize, usize, bool)> {
-        let start = self.at;
-        let (end, escaped) = match string_end(self.text, start) {
-            Ok(found) => found,
-            Err(at) => return Err(self.not_json(at)),
-        };
-        if end - start > self.limits.string_bytes {
-            return Err(self.limit(Limit::String, start - 1));
+    fn plain_end(&mut self) -> Option<usize> {
+        let end = run_end(self.text, self.at);
+        if self.text.get(end) != Some(&b'"') || end - self.at > self.limits.string_bytes {
+            return None;
         }
         self.at = end + 1;
-        Ok((start, end, escaped))
+        Some(end)
     }
 
     #[inline]
@@ -185,12 +191,11 @@ impl<'a, B: Build> Pass<'a, B> {
     #[inline]
     fn text(&mut self, bounds: &Text) -> Judged<B::Value> {
         self.quote()?;
-        let (start, end, escaped) = self.span()?;
-        if escaped {
-            return self.escaped(start, end, |pass, bytes| pass.bounded(bytes, bounds));
+        let start = self.at;
+        match self.plain_end() {
+            Some(end) => self.bounded(&self.text[start..end], bounds),
+            None => self.escaped(|pass, bytes| pass.bounded(bytes, bounds)),
         }
-        let bytes = &self.text[start..end];
-        self.bounded(bytes, bounds)
     }
 
     #[inline]
@@ -210,20 +215,18 @@ impl<'a, B: Build> Pass<'a, B> {
     fn choice(&mut self, choice: &Enum) -> Judged<B::Value> {
         self.quote()?;
         let guess = choice.guess();
-        if let (true, Some(quoted)) = (choice.free, choice.quoted.get(guess)) {
+        if let (true, Some((quoted, string))) = (choice.free, choice.expected.get(guess)) {
             if let Some(end) = quoted.follows(self.text, self.at) {
                 self.at = end;
                 choice.confirm(guess);
-                let string = choice.strings[guess];
-                return self.build_with(|build| build.shared(string));
+                return self.build_with(|build| build.shared(*string));
             }
         }
-        let (start, end, escaped) = self.span()?;
-        if escaped {
-            return self.escaped(start, end, |pass, bytes| pass.chosen(bytes, choice));
+        let start = self.at;
+        match self.plain_end() {
+            Some(end) => self.chosen(&self.text[start..end], choice),
+            None => self.escaped(|pass, bytes| pass.chosen(bytes, choice)),
         }
-        let bytes = &self.text[start..end];
-        self.chosen(bytes, choice)
     }
 
     #[inline]
@@ -241,12 +244,11 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     fn free_text(&mut self) -> Judged<B::Value> {
-        let (start, end, escaped) = self.span()?;
-        if escaped {
-            return self.escaped(start, end, Self::text_value);
+        let start = self.at;
+        match self.plain_end() {
+            Some(end) => self.text_value(&self.text[start..end]),
+            None => self.escaped(Self::text_value),
         }
-        let bytes = &self.text[start..end];
-        self.text_value(bytes)
     }
 
     #[inline]
@@ -255,14 +257,21 @@ impl<'a, B: Build> Pass<'a, B> {
         self.build_with(|build| build.text(bytes, ascii))
     }
 
-    /// Runs `then` on the unescaped string. The text being ASCII says nothing about what its escapes stand for.
+    /// Runs `then` on the string at the current position, unescaped. The text being ASCII says nothing about what its
+    /// escapes stand for.
     #[cold]
-    fn escaped<T>(&mut self, start: usize, end: usize, then: impl FnOnce(&mut Self, &[u8]) -> Judged<T>) -> Judged<T> {
+    fn escaped<T>(&mut self, then: impl FnOnce(&mut Self, &[u8]) -> Judged<T>) -> Judged<T> {
+        let start = self.at;
+        let (end, _) = string_end(self.text, start).map_err(|at| self.not_json(at))?;
+        if end - start > self.limits.string_bytes {
+            return Err(self.limit(Limit::String, start - 1));
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
         if let Err(at) = unescape(self.text, start, end, &mut scratch) {
             return Err(self.not_json(at));
         }
+        self.at = end + 1;
         let ascii = std::mem::replace(&mut self.ascii, scratch.is_ascii());
         let result = then(self, &scratch);
         self.ascii = ascii;
@@ -273,12 +282,12 @@ impl<'a, B: Build> Pass<'a, B> {
     // Numbers
 
     #[inline]
-    fn lexeme(&mut self) -> Judged<(usize, Lexeme)> {
+    fn lexeme(&mut self) -> Judged<Lexeme> {
         let start = self.at;
         match number::lexeme(self.text, start) {
-            Some(lexeme) if lexeme.end - start <= self.limits.number_chars => {
-                self.at = lexeme.end;
-                Ok((start, lexeme))
+            Some(lexeme) if lexeme.end() - start <= self.limits.number_chars => {
+                self.at = lexeme.end();
+                Ok(lexeme)
             }
             Some(_) => Err(self.limit(Limit::Number, start)),
             None => Err(self.not_json(start)),
@@ -287,7 +296,7 @@ impl<'a, B: Build> Pass<'a, B> {
 
     /// A number where one is due: anything else that begins here is of the wrong type.
     #[inline]
-    fn due_lexeme(&mut self) -> Judged<(usize, Lexeme)> {
+    fn due_lexeme(&mut self) -> Judged<Lexeme> {
         match self.text.get(self.at) {
             Some(b'-' | b'0'..=b'9') => self.lexeme(),
             _ => Err(self.violation()),
@@ -296,28 +305,30 @@ impl<'a, B: Build> Pass<'a, B> {
 
     #[inline]
     fn integer(&mut self, bounds: &Numeric) -> Judged<B::Value> {
-        let (start, lexeme) = self.due_lexeme()?;
-        if !lexeme.integer && !(bounds.whole && number::is_multiple(&self.text[start..lexeme.end], 0)) {
+        let start = self.at;
+        let lexeme = self.due_lexeme()?;
+        if !lexeme.is_integer() && !(bounds.whole && number::is_multiple(&self.text[start..lexeme.end()], 0)) {
             return Err(self.violation());
         }
         if !bounds.free {
             self.bounds(start, lexeme, bounds)?;
         }
-        self.number_value((start, lexeme))
+        self.number_value(start, lexeme)
     }
 
     #[inline]
     fn number(&mut self, bounds: &Numeric) -> Judged<B::Value> {
-        let (start, lexeme) = self.due_lexeme()?;
+        let start = self.at;
+        let lexeme = self.due_lexeme()?;
         if !bounds.free {
             self.bounds(start, lexeme, bounds)?;
         }
-        self.number_value((start, lexeme))
+        self.number_value(start, lexeme)
     }
 
     #[inline]
     fn bounds(&mut self, start: usize, lexeme: Lexeme, bounds: &Numeric) -> Judged<()> {
-        let text = &self.text[start..lexeme.end];
+        let text = &self.text[start..lexeme.end()];
         if bounds.minimum.is_some() || bounds.maximum.is_some() {
             let Some(value) = lexeme.double(text) else { return Err(self.not_json(start)) };
             if bounds.minimum.is_some_and(|minimum| value < minimum)
@@ -333,9 +344,9 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     #[inline]
-    fn number_value(&mut self, (start, lexeme): (usize, Lexeme)) -> Judged<B::Value> {
-        let text = &self.text[start..lexeme.end];
-        if lexeme.integer {
+    fn number_value(&mut self, start: usize, lexeme: Lexeme) -> Judged<B::Value> {
+        let text = &self.text[start..lexeme.end()];
+        if lexeme.is_integer() {
             return match lexeme.small_integer() {
                 Some(value) => self.build_with(|build| build.integer(value)),
                 None => self.build_with(|build| build.big_integer(text)),
@@ -349,7 +360,7 @@ impl<'a, B: Build> Pass<'a, B> {
 
     // Arrays
 
-    #[inline]
+    #[inline(never)]
     fn array(&mut self, program: &Program, bounds: &Array) -> Judged<B::Value> {
         if self.text.get(self.at) != Some(&b'[') {
             return Err(self.violation());
@@ -394,7 +405,7 @@ impl<'a, B: Build> Pass<'a, B> {
 
     // Objects
 
-    #[inline]
+    #[inline(never)]
     fn object(&mut self, program: &Program, object: &Object) -> Judged<B::Value> {
         if self.text.get(self.at) != Some(&b'{') {
             return Err(self.violation());
@@ -403,9 +414,8 @@ impl<'a, B: Build> Pass<'a, B> {
             return self.open_object(program, object);
         }
         self.deeper()?;
-        let mark = self.build.open();
+        let mut built = self.begin(object.index)?;
         let mut seen = 0_u64;
-        let mut shape: Shape = 0;
         if self.first(b'}')? {
             let mut slot = 0;
             loop {
@@ -416,10 +426,13 @@ impl<'a, B: Build> Pass<'a, B> {
                     return Err(self.violation());
                 }
                 seen |= bit;
-                shape = shape << 6 | slot as Shape;
-                self.colon()?;
-                let value = self.value(program, object.properties[property].node)?;
-                self.build.member(property as u8, value);
+                let value = self.value(program, object.expected[property].node)?;
+                self.build.member(&mut built, property as u8, value);
+                // Compact text: the next key, at once.
+                if let Some(b",\"") = self.text.get(self.at..self.at + 2) {
+                    self.at += 1;
+                    continue;
+                }
                 if !self.next(b'}')? {
                     break;
                 }
@@ -429,34 +442,38 @@ impl<'a, B: Build> Pass<'a, B> {
             return Err(self.violation());
         }
         self.depth -= 1;
-        self.build_with(|build| build.close_object(mark, object.index, shape))
+        self.build_with(|build| build.finish(built))
     }
 
-    /// The property named at the current position: the guessed one, or looked up.
+    /// The property named at the current position, the guessed one or looked up; leaves the position at its value.
     #[inline]
     fn property(&mut self, object: &Object, slot: usize) -> Judged<usize> {
         if self.text.get(self.at) != Some(&b'"') {
             return Err(self.not_json(self.at));
         }
         let guess = object.guess(slot);
-        if let Some(end) = object.properties.get(guess).and_then(|property| property.quoted.follows(self.text, self.at + 1)) {
-            self.at = end;
-            return Ok(guess);
-        }
-        self.at += 1;
-        let (start, end, escaped) = self.span()?;
-        let found = if escaped {
-            self.escaped(start, end, |_, bytes| Ok(object.table.find(bytes)))?
-        } else {
-            object.table.find(&self.text[start..end])
-        };
-        match found {
-            Some(property) => {
-                object.learn(slot, property);
-                Ok(property)
+        if let Some(expected) = object.expected.get(guess) {
+            if let Some(end) = expected.quoted.follows(self.text, self.at + 1) {
+                self.at = end;
+                self.skip_space();
+                return Ok(guess);
             }
-            None => Err(self.violation()),
         }
+        self.looked_up(object, slot)
+    }
+
+    #[inline(never)]
+    fn looked_up(&mut self, object: &Object, slot: usize) -> Judged<usize> {
+        self.at += 1;
+        let start = self.at;
+        let found = match self.plain_end() {
+            Some(end) => object.table.find(&self.text[start..end]),
+            None => self.escaped(|_, bytes| Ok(object.table.find(bytes)))?,
+        };
+        let Some(property) = found else { return Err(self.violation()) };
+        object.learn(slot, property);
+        self.colon()?;
+        Ok(property)
     }
 
     /// An object that may hold members the program does not name.
@@ -477,7 +494,7 @@ impl<'a, B: Build> Pass<'a, B> {
                     }
                     seen |= 1 << property;
                     self.colon()?;
-                    let member = self.value(program, object.properties[property].node)?;
+                    let member = self.out_of_line(program, object.properties[property].node)?;
                     self.put(&mut value, Key::Known(object.index, property as u8), member)?;
                 } else {
                     if !names.insert(bytes) {
@@ -538,11 +555,11 @@ impl<'a, B: Build> Pass<'a, B> {
             return Err(self.not_json(self.at));
         }
         self.at += 1;
-        let (start, end, escaped) = self.span()?;
-        if escaped {
-            return self.escaped(start, end, |_, bytes| Ok(Name::Unescaped(bytes.into())));
+        let start = self.at;
+        match self.plain_end() {
+            Some(end) => Ok(Name::Plain(start, end)),
+            None => self.escaped(|_, bytes| Ok(Name::Unescaped(bytes.into()))),
         }
-        Ok(Name::Plain(start, end))
     }
 
     // Structure
@@ -619,6 +636,14 @@ impl<'a, B: Build> Pass<'a, B> {
     #[inline]
     fn build_with(&mut self, make: impl FnOnce(&mut B) -> Judged<B::Value>) -> Judged<B::Value> {
         make(&mut self.build).map_err(|stop| {
+            self.trouble = Trouble::Build;
+            stop
+        })
+    }
+
+    #[inline]
+    fn begin(&mut self, object: u32) -> Judged<B::Object> {
+        self.build.begin(object).map_err(|stop| {
             self.trouble = Trouble::Build;
             stop
         })

@@ -11,21 +11,76 @@ use crate::table::Table;
 use crate::version::Version;
 use crate::word::{Quoted, Written};
 
-/// An index into [`Program::nodes`].
-pub type NodeId = u32;
+/// What kind of value a node asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// Anything that is JSON.
+    Any,
+    /// A string.
+    Text,
+    /// One of the schema's strings.
+    Enum,
+    /// An integer.
+    Integer,
+    /// A number.
+    Number,
+    /// An object.
+    Object,
+    /// An array.
+    Array,
+    /// `true` or `false`.
+    Boolean,
+    /// `null`.
+    Null,
+}
+
+/// A node of a program: its kind, and where among its kind it stands. The kind is known before anything is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeId {
+    /// The kind.
+    pub kind: Kind,
+    index: u32,
+}
+
+impl NodeId {
+    /// The node that anything passes.
+    pub(crate) const ANY: Self = Self { kind: Kind::Any, index: 0 };
+
+    pub(crate) fn new(kind: Kind, index: usize) -> Self {
+        Self { kind, index: index as u32 }
+    }
+
+    /// The position among the program's nodes of this kind (integers and numbers share theirs).
+    #[inline]
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+}
 
 /// A schema, compiled. Made by [`crate::schema::compile`].
 #[derive(Debug)]
 pub struct Program {
-    pub(crate) nodes: Vec<Node>,
     pub(crate) root: NodeId,
     pub(crate) strings: Vec<Box<str>>,
     pub(crate) version: Version,
+    pub(crate) nodes: Nodes,
+}
+
+/// A program's nodes, kind by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    pub texts: Vec<Text>,
+    pub enums: Vec<Enum>,
+    pub numbers: Vec<Numeric>,
+    pub arrays: Vec<Array>,
+    pub objects: Vec<Object>,
 }
 
 /// What one value must be.
-#[derive(Debug)]
-pub enum Node {
+#[derive(Clone, Copy, Debug)]
+pub enum Node<'p> {
     /// Anything that is JSON.
     Any,
     /// `true` or `false`.
@@ -33,17 +88,17 @@ pub enum Node {
     /// `null`.
     Null,
     /// An integer.
-    Integer(Numeric),
+    Integer(&'p Numeric),
     /// A number.
-    Number(Numeric),
+    Number(&'p Numeric),
     /// A string.
-    Text(Text),
+    Text(&'p Text),
     /// One of the schema's strings.
-    Enum(Enum),
+    Enum(&'p Enum),
     /// An array.
-    Array(Array),
+    Array(&'p Array),
     /// An object.
-    Object(Object),
+    Object(&'p Object),
 }
 
 /// Bounds of a number.
@@ -81,8 +136,8 @@ pub struct Enum {
     pub text: Text,
     /// There are none.
     pub free: bool,
-    /// `value"`
-    pub quoted: Box<[Quoted]>,
+    /// `value"`, and its index into [`Program::strings`].
+    pub(crate) expected: Box<[(Quoted, u32)]>,
     /// `"value"`
     pub written: Box<[Written]>,
     /// Value → the value that followed it last time, over all places that share this node.
@@ -114,6 +169,8 @@ pub struct Object {
     pub index: u32,
     /// The properties, in the schema's order.
     pub properties: Box<[Property]>,
+    /// The same, as they are expected in text.
+    pub(crate) expected: Box<[Expected]>,
     /// Wire names to properties.
     pub table: Table,
     /// Names in Python to properties; None where they are the wire names.
@@ -139,15 +196,34 @@ pub struct Property {
     pub node: NodeId,
     /// `,"wire":`
     pub written: Written,
-    /// `wire"`
+}
+
+/// What a pass needs of a property.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    /// `wire":`
     pub quoted: Quoted,
+    /// Its value's node.
+    pub node: NodeId,
 }
 
 impl Program {
-    /// The nodes, for those who walk the program themselves.
+    /// What a node asks for.
+    #[inline]
     #[must_use]
-    pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id as usize]
+    pub fn node(&self, id: NodeId) -> Node<'_> {
+        let (nodes, at) = (&self.nodes, id.index());
+        match id.kind {
+            Kind::Any => Node::Any,
+            Kind::Text => Node::Text(&nodes.texts[at]),
+            Kind::Enum => Node::Enum(&nodes.enums[at]),
+            Kind::Integer => Node::Integer(&nodes.numbers[at]),
+            Kind::Number => Node::Number(&nodes.numbers[at]),
+            Kind::Object => Node::Object(&nodes.objects[at]),
+            Kind::Array => Node::Array(&nodes.arrays[at]),
+            Kind::Boolean => Node::Boolean,
+            Kind::Null => Node::Null,
+        }
     }
 
     /// Where every walk begins.
@@ -170,17 +246,8 @@ impl Program {
 
     /// The objects in the order of [`Object::index`].
     #[must_use]
-    pub fn objects(&self) -> Vec<&Object> {
-        let mut objects: Vec<&Object> = self
-            .nodes
-            .iter()
-            .filter_map(|node| match node {
-                Node::Object(object) => Some(object),
-                _ => None,
-            })
-            .collect();
-        objects.sort_by_key(|object| object.index);
-        objects
+    pub fn objects(&self) -> &[Object] {
+        &self.nodes.objects
     }
 }
 
@@ -200,6 +267,10 @@ impl Object {
             required_order,
             open,
             guesses: (0..=properties.len()).map(|at| AtomicU8::new(at as u8)).collect(),
+            expected: properties
+                .iter()
+                .map(|property| Expected { quoted: Quoted::key(&property.wire), node: property.node })
+                .collect(),
             properties: properties.into(),
         }
     }
@@ -232,7 +303,7 @@ impl Property {
         let mut written = b",".to_vec();
         write_string(&mut written, wire);
         written.push(b':');
-        Self { wire: wire.into(), name: name.into(), node, written: Written::new(written), quoted: Quoted::new(wire) }
+        Self { wire: wire.into(), name: name.into(), node, written: Written::new(written) }
     }
 }
 
@@ -245,10 +316,10 @@ impl Enum {
         };
         Self {
             table: Table::new(names.iter().copied()),
+            expected: names.iter().zip(&strings).map(|(name, &string)| (Quoted::value(name), string)).collect(),
             strings,
             free: text.max_length == usize::MAX && text.format.is_none(),
             text,
-            quoted: names.iter().map(|name| Quoted::new(name)).collect(),
             written: names.iter().map(written).collect(),
             guesses: (0..names.len().min(GUESSED)).map(|at| AtomicU8::new(at as u8)).collect(),
             last: AtomicU8::new(0),

@@ -10,7 +10,7 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 use crate::format::Format;
-use crate::program::{Array, Enum, MAX_PROPERTIES, Node, NodeId, Numeric, Object, Program, Property, Text};
+use crate::program::{Array, Enum, Kind, MAX_PROPERTIES, NodeId, Nodes, Numeric, Object, Program, Property, Text};
 use crate::table::CAPACITY;
 use crate::version::Version;
 
@@ -38,6 +38,8 @@ impl fmt::Display for SchemaError {
 impl std::error::Error for SchemaError {}
 
 type Result<T> = std::result::Result<T, SchemaError>;
+
+const ANY: NodeId = NodeId::ANY;
 
 /// Keywords that say nothing about validity.
 const ANNOTATIONS: [&str; 10] =
@@ -69,9 +71,8 @@ pub fn compile(schema: &[u8], options: &Options<'_>) -> Result<Program> {
     let mut compiler = Compiler {
         document: &schema,
         options,
-        nodes: Vec::new(),
+        nodes: Nodes::default(),
         strings: Vec::new(),
-        objects: 0,
         definitions: HashMap::new(),
         open_references: Vec::new(),
     };
@@ -83,9 +84,8 @@ pub fn compile(schema: &[u8], options: &Options<'_>) -> Result<Program> {
 struct Compiler<'a> {
     document: &'a Value,
     options: &'a Options<'a>,
-    nodes: Vec<Node>,
+    nodes: Nodes,
     strings: Vec<Box<str>>,
-    objects: u32,
     definitions: HashMap<&'a str, NodeId>,
     open_references: Vec<&'a str>,
 }
@@ -103,25 +103,23 @@ impl<'a> Compiler<'a> {
                 return Err(refuse(at, &format!("keyword {keyword:?} is outside the inventory of OCPP's schemas")));
             }
         }
-        let node = match schema.get("type") {
+        match schema.get("type") {
             Some(Value::String(name)) => match &**name {
-                "boolean" => Node::Boolean,
-                "null" => Node::Null,
-                "integer" => Node::Integer(self.numeric(schema, at)?),
-                "number" => Node::Number(self.numeric(schema, at)?),
-                "string" => self.string(schema, at)?,
-                "array" => self.array(schema, at)?,
-                "object" => self.object(schema, at)?,
-                other => return Err(refuse(at, &format!("type {other:?} is unknown"))),
+                "boolean" => Ok(NodeId::new(Kind::Boolean, 0)),
+                "null" => Ok(NodeId::new(Kind::Null, 0)),
+                "integer" => self.numeric(Kind::Integer, schema, at),
+                "number" => self.numeric(Kind::Number, schema, at),
+                "string" => self.string(schema, at),
+                "array" => self.array(schema, at),
+                "object" => self.object(schema, at),
+                other => Err(refuse(at, &format!("type {other:?} is unknown"))),
             },
-            Some(_) => return Err(refuse(at, "type must be one name: lists of types are not supported")),
+            Some(_) => Err(refuse(at, "type must be one name: lists of types are not supported")),
             None => match schema.keys().find(|key| ASSERTIONS.contains(&&***key) && **key != "definitions") {
-                Some(keyword) => return Err(refuse(at, &format!("keyword {keyword:?} needs a type beside it"))),
-                None => Node::Any,
+                Some(keyword) => Err(refuse(at, &format!("keyword {keyword:?} needs a type beside it"))),
+                None => Ok(ANY),
             },
-        };
-        self.nodes.push(node);
-        Ok(self.nodes.len() as NodeId - 1)
+        }
     }
 
     fn reference(&mut self, schema: &'a Map<String, Value>, reference: &'a Value, at: &str) -> Result<NodeId> {
@@ -153,7 +151,7 @@ impl<'a> Compiler<'a> {
         Ok(id)
     }
 
-    fn numeric(&self, schema: &Map<String, Value>, at: &str) -> Result<Numeric> {
+    fn numeric(&mut self, kind: Kind, schema: &Map<String, Value>, at: &str) -> Result<NodeId> {
         let bound = |keyword: &str| match schema.get(keyword) {
             None => Ok(None),
             Some(value) => match value.as_f64() {
@@ -171,10 +169,12 @@ impl<'a> Compiler<'a> {
             ),
         };
         let free = minimum.is_none() && maximum.is_none() && places.is_none();
-        Ok(Numeric { minimum, maximum, places, whole: self.options.version != Version::V16, free })
+        let whole = self.options.version != Version::V16;
+        self.nodes.numbers.push(Numeric { minimum, maximum, places, whole, free });
+        Ok(NodeId::new(kind, self.nodes.numbers.len() - 1))
     }
 
-    fn string(&mut self, schema: &Map<String, Value>, at: &str) -> Result<Node> {
+    fn string(&mut self, schema: &Map<String, Value>, at: &str) -> Result<NodeId> {
         let format = match schema.get("format") {
             None => None,
             Some(name) => Some(
@@ -187,7 +187,10 @@ impl<'a> Compiler<'a> {
             max_length: count(schema, "maxLength", at)?.map_or(usize::MAX, |length| length as usize),
             format: format.filter(|_| self.options.formats),
         };
-        let Some(values) = schema.get("enum") else { return Ok(Node::Text(text)) };
+        let Some(values) = schema.get("enum") else {
+            self.nodes.texts.push(text);
+            return Ok(NodeId::new(Kind::Text, self.nodes.texts.len() - 1));
+        };
         let values = values.as_array().ok_or_else(|| refuse(at, "enum must be an array"))?;
         let mut names: Vec<&str> = Vec::with_capacity(values.len());
         for value in values {
@@ -201,7 +204,8 @@ impl<'a> Compiler<'a> {
             return Err(refuse(at, &format!("enum has more than {CAPACITY} values")));
         }
         let strings = names.iter().map(|name| self.string_index(name)).collect();
-        Ok(Node::Enum(Enum::new(&names, strings, text)))
+        self.nodes.enums.push(Enum::new(&names, strings, text));
+        Ok(NodeId::new(Kind::Enum, self.nodes.enums.len() - 1))
     }
 
     fn string_index(&mut self, name: &str) -> u32 {
@@ -212,24 +216,23 @@ impl<'a> Compiler<'a> {
         }) as u32
     }
 
-    fn array(&mut self, schema: &'a Map<String, Value>, at: &str) -> Result<Node> {
+    fn array(&mut self, schema: &'a Map<String, Value>, at: &str) -> Result<NodeId> {
         let items = match schema.get("items") {
-            None => {
-                self.nodes.push(Node::Any);
-                self.nodes.len() as NodeId - 1
-            }
+            None => ANY,
             Some(items @ Value::Object(_)) => self.node(items, &format!("{at}/items"))?,
             Some(_) => return Err(refuse(at, "items must be one schema: tuples are not supported")),
         };
         let bound = |keyword| count(schema, keyword, at);
-        Ok(Node::Array(Array {
+        let array = Array {
             items,
             min: bound("minItems")?.map_or(0, |count| count.min(u64::from(u32::MAX)) as u32),
             max: bound("maxItems")?.map_or(u32::MAX, |count| count.min(u64::from(u32::MAX)) as u32),
-        }))
+        };
+        self.nodes.arrays.push(array);
+        Ok(NodeId::new(Kind::Array, self.nodes.arrays.len() - 1))
     }
 
-    fn object(&mut self, schema: &'a Map<String, Value>, at: &str) -> Result<Node> {
+    fn object(&mut self, schema: &'a Map<String, Value>, at: &str) -> Result<NodeId> {
         let open = match schema.get("additionalProperties") {
             None | Some(Value::Bool(true)) => true,
             Some(Value::Bool(false)) => false,
@@ -255,8 +258,7 @@ impl<'a> Compiler<'a> {
                 let position = match position {
                     Some(position) => position,
                     None if open => {
-                        self.nodes.push(Node::Any);
-                        properties.push(Property::new(name, self.name(name), self.nodes.len() as NodeId - 1));
+                        properties.push(Property::new(name, self.name(name), ANY));
                         properties.len() - 1
                     }
                     None => return Err(refuse(at, &format!("required names {name:?}, which no object may hold"))),
@@ -279,9 +281,10 @@ impl<'a> Compiler<'a> {
             seen |= 1 << position;
             new
         });
-        self.objects += 1;
+        let index = self.nodes.objects.len();
         let renamed = self.options.names.is_some();
-        Ok(Node::Object(Object::new(self.objects - 1, properties, renamed, required.into(), open)))
+        self.nodes.objects.push(Object::new(index as u32, properties, renamed, required.into(), open));
+        Ok(NodeId::new(Kind::Object, index))
     }
 
     fn name<'n>(&self, wire: &'n str) -> &'n str

@@ -2,7 +2,7 @@
 //!
 //! One file per noun: messages, programs, the codec; `objects` builds Python values in the judging pass, `writer` and
 //! `live` read them, `errors` raises the exceptions that Python defines. `unsafe` stands only where objects are built or read
-//! through the C API: `objects`, `shapes`, `strings`, `writer`, `input`.
+//! through the C API: `objects`, `template`, `strings`, `writer`, `input`.
 
 mod codec;
 mod errors;
@@ -13,6 +13,7 @@ mod objects;
 mod program;
 mod shapes;
 mod strings;
+mod template;
 mod writer;
 
 #[pyo3::pymodule(gil_used = false)]

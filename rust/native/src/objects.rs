@@ -4,12 +4,13 @@ use std::cell::Cell;
 use std::ffi::CString;
 use std::ptr::NonNull;
 
-use evcore_core::build::{Build, EXACT, Key, Mark, Shape, Stop};
+use evcore_core::build::{Build, Key, Mark, Stop};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::program::Program;
+use crate::program::{Layout, Program};
 use crate::strings;
+use crate::template::Placed;
 
 /// An owned reference to a Python object, made and dropped while attached to the interpreter.
 #[derive(Debug)]
@@ -63,8 +64,8 @@ pub struct Member {
 }
 
 thread_local! {
-    /// The stack of the last builder of this thread, empty, for the next one.
-    static STACK: Cell<Vec<Member>> = const { Cell::new(Vec::new()) };
+    /// What the last builder of this thread left, empty, for the next one.
+    static STACK: Cell<(Vec<Member>, Vec<*mut ffi::PyObject>)> = const { Cell::new((Vec::new(), Vec::new())) };
 }
 
 /// Members a thread's stack keeps room for.
@@ -74,14 +75,20 @@ const KEPT: usize = 1024;
 pub struct Objects<'p> {
     program: Option<&'p Program>,
     stack: Vec<Member>,
+    /// The dicts that are being built in place, outermost first: owned.
+    drafts: Vec<*mut ffi::PyObject>,
 }
 
 impl Drop for Objects<'_> {
     #[inline]
     fn drop(&mut self) {
+        for draft in self.drafts.drain(..).rev() {
+            // SAFETY: drafts are owned, and whole as far as the interpreter is concerned.
+            drop(unsafe { Object::own(draft) });
+        }
         self.stack.clear();
         if self.stack.capacity() <= KEPT {
-            STACK.set(std::mem::take(&mut self.stack));
+            STACK.set((std::mem::take(&mut self.stack), std::mem::take(&mut self.drafts)));
         }
     }
 }
@@ -90,7 +97,40 @@ impl<'p> Objects<'p> {
     /// A builder. It lives while the current thread is attached (witnessed by the token).
     #[inline]
     pub fn new(_py: Python<'_>, program: Option<&'p Program>) -> Self {
-        Self { program, stack: STACK.take() }
+        let (stack, drafts) = STACK.take();
+        Self { program, stack, drafts }
+    }
+
+    /// Moves what a draft holds already to the stack, in order. Its members begin where the stack ends.
+    #[cold]
+    #[inline(never)]
+    fn give_up(&mut self, placed: Placed<'_>) {
+        placed.give_up(&mut self.stack);
+        self.drafts.pop();
+        // SAFETY: the draft was owned.
+        drop(unsafe { Object::own(placed.as_ptr()) });
+    }
+
+    /// A dict of the members from `mark` on, which came in an order that was not expected.
+    #[inline(never)]
+    fn unexpected(&mut self, layout: &Layout, last: u8, mark: usize) -> Result<Object, Stop> {
+        if self.stack.len() == mark {
+            // SAFETY: attached; gives a new reference or null.
+            return unsafe { Object::own(ffi::PyDict_New()) };
+        }
+        let order: Vec<u8> = self.stack[mark..].iter().map(|member| member.property).collect();
+        let Some(template) = layout.shapes.find(&order, last) else {
+            let dict = layout.dict(self.stack.drain(mark..))?;
+            layout.shapes.offer(&order, last, &dict, layout.has_containers(&order));
+            return Ok(dict);
+        };
+        let mut placed = template.start()?;
+        for member in self.stack.drain(mark..) {
+            placed.place(member.property, member.value);
+        }
+        placed.finish();
+        // SAFETY: the dict is owned, and whole: the template has just these properties in this order.
+        unsafe { Object::own(placed.as_ptr()) }
     }
 
     /// The members from `mark` on, taken off the stack, as they stand behind its new end.
@@ -108,8 +148,20 @@ impl<'p> Objects<'p> {
     }
 }
 
-impl Build for Objects<'_> {
+/// A dict that is being built: in place, as long as its members come as they did before, then on the stack.
+#[derive(Clone, Copy)]
+pub struct Draft<'p> {
+    layout: &'p Layout,
+    /// The shape of the object before it.
+    last: u8,
+    placed: Option<Placed<'p>>,
+    /// Where its members begin on the stack.
+    mark: usize,
+}
+
+impl<'p> Build for Objects<'p> {
     type Value = Object;
+    type Object = Draft<'p>;
 
     #[inline]
     fn null(&mut self) -> Result<Object, Stop> {
@@ -180,40 +232,43 @@ impl Build for Objects<'_> {
     }
 
     #[inline]
-    fn member(&mut self, property: u8, value: Object) {
-        self.stack.push(Member { property, value });
+    fn begin(&mut self, object: u32) -> Result<Draft<'p>, Stop> {
+        let layout = self.program.and_then(|program| program.objects.get(object as usize)).ok_or(Stop)?;
+        let (template, last) = layout.shapes.expected();
+        let placed = match template {
+            Some(template) => {
+                let placed = template.start()?;
+                self.drafts.push(placed.as_ptr());
+                Some(placed)
+            }
+            None => None,
+        };
+        Ok(Draft { layout, last, placed, mark: self.stack.len() })
     }
 
     #[inline]
-    fn close_object(&mut self, Mark(mark): Mark, object: u32, shape: Shape) -> Result<Object, Stop> {
-        let count = self.stack.len() - mark;
-        if count == 0 {
-            // SAFETY: attached; gives a new reference or null.
-            return unsafe { Object::own(ffi::PyDict_New()) };
+    fn member(&mut self, draft: &mut Draft<'p>, property: u8, value: Object) {
+        let Some(placed) = &mut draft.placed else { return self.stack.push(Member { property, value }) };
+        if let Some(value) = placed.place(property, value) {
+            let placed = *placed;
+            draft.placed = None;
+            self.give_up(placed);
+            self.stack.push(Member { property, value });
         }
-        let layout = self.program.and_then(|program| program.objects.get(object as usize)).ok_or(Stop)?;
-        if count > EXACT {
-            return layout.dict(self.stack.drain(mark..));
-        }
-        if let Some(template) = layout.shapes.find(shape) {
-            if template.keys() != count {
-                return Err(Stop);
+    }
+
+    #[inline]
+    fn finish(&mut self, draft: Draft<'p>) -> Result<Object, Stop> {
+        if let Some(placed) = draft.placed {
+            if placed.finish() {
+                self.drafts.pop();
+                draft.layout.shapes.confirm(draft.last);
+                // SAFETY: the draft was owned until here; now its owner is the caller.
+                return unsafe { Object::own(placed.as_ptr()) };
             }
-            let dict = template.copy()?;
-            if template.is_laid_out() {
-                // SAFETY: as many members as the template has keys, each read once.
-                unsafe {
-                    let (members, count) = self.taken(mark);
-                    template.place(&dict, (0..count).map(|index| std::ptr::read(members.add(index)).value));
-                }
-                return Ok(dict);
-            }
-            template.set(&dict, self.stack.drain(mark..))?;
-            return Ok(dict);
+            self.give_up(placed);
         }
-        let dict = layout.dict(self.stack.drain(mark..))?;
-        layout.shapes.offer(shape, &dict);
-        Ok(dict)
+        self.unexpected(draft.layout, draft.last, draft.mark)
     }
 
     #[inline]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use evcore_core::build::Stop;
 use evcore_core::explain::{Fields, explain};
 use evcore_core::limits::Limits;
+use evcore_core::program::{Kind, Object};
 use evcore_core::schema::{Options, compile};
 use evcore_core::version::Version;
 use pyo3::ffi;
@@ -13,7 +14,7 @@ use pyo3::types::{PyList, PyString};
 
 use crate::errors;
 use crate::live;
-use crate::objects::{Member, Object};
+use crate::objects::{Member, Object as Built};
 use crate::shapes::Shapes;
 
 /// A compiled schema. Immutable and shareable between codecs and threads.
@@ -28,14 +29,32 @@ pub struct Program {
 /// One object of a program: its keys as Python strings, the shapes it came in.
 pub struct Layout {
     pub keys: Vec<Py<PyString>>,
+    /// Bits of the properties that hold objects, arrays or anything.
+    containers: u64,
     pub shapes: Shapes,
 }
 
 impl Layout {
+    fn new(py: Python<'_>, object: &Object) -> Self {
+        let containers = object.properties.iter().enumerate().filter_map(|(index, property)| {
+            matches!(property.node.kind, Kind::Object | Kind::Array | Kind::Any).then_some(1 << index)
+        });
+        Self {
+            keys: object.properties.iter().map(|property| PyString::intern(py, &property.name).unbind()).collect(),
+            containers: containers.sum(),
+            shapes: Shapes::default(),
+        }
+    }
+
+    /// Whether a dict of these properties may hold containers.
+    pub fn has_containers(&self, order: &[u8]) -> bool {
+        order.iter().any(|&property| self.containers >> property & 1 != 0)
+    }
+
     /// A dict built key by key.
-    pub fn dict(&self, members: impl Iterator<Item = Member>) -> Result<Object, Stop> {
+    pub fn dict(&self, members: impl Iterator<Item = Member>) -> Result<Built, Stop> {
         // SAFETY: attached; gives a new reference or null.
-        let dict = unsafe { Object::own(ffi::PyDict_New())? };
+        let dict = unsafe { Built::own(ffi::PyDict_New())? };
         for member in members {
             let key = self.keys.get(usize::from(member.property)).ok_or(Stop)?;
             // SAFETY: a dict of our own making, a `str` key, a value; the dict takes its own references.
@@ -65,11 +84,8 @@ impl Program {
         let strings = core.strings().iter().map(|string| PyString::intern(py, string).unbind()).collect();
         let objects = core
             .objects()
-            .into_iter()
-            .map(|object| Layout {
-                keys: object.properties.iter().map(|property| PyString::intern(py, &property.name).unbind()).collect(),
-                shapes: Shapes::default(),
-            })
+            .iter()
+            .map(|object| Layout::new(py, object))
             .collect();
         Ok(Self { core, strings, objects, fields: aliases.unwrap_or_default() })
     }
