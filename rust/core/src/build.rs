@@ -32,12 +32,12 @@ pub trait Build {
     /// The array that began at `mark` ends.
     fn close_array(&mut self, mark: Mark) -> Result<Self::Value, Stop>;
 
-    /// A closed object begins: its index among the program's objects.
-    fn begin(&mut self, object: u32) -> Result<Self::Object, Stop>;
+    /// A closed object begins: its index among the program's objects, and the number of the shape it will likely have.
+    fn begin(&mut self, object: u32, shape: Option<u8>) -> Result<Self::Object, Stop>;
     /// Its next member: which property, and its value. No property comes twice.
     fn member(&mut self, object: &mut Self::Object, property: u8, value: Self::Value);
-    /// The closed object ends.
-    fn finish(&mut self, object: Self::Object) -> Result<Self::Value, Stop>;
+    /// The closed object ends: the number of the shape it had, if it has one.
+    fn finish(&mut self, object: Self::Object, shape: Option<u8>) -> Result<Self::Value, Stop>;
 
     /// An open object begins.
     fn open_object(&mut self) -> Result<Self::Value, Stop>;
@@ -109,13 +109,13 @@ impl Build for Nothing {
         Ok(())
     }
     #[inline]
-    fn begin(&mut self, _: u32) -> Result<(), Stop> {
+    fn begin(&mut self, _: u32, _: Option<u8>) -> Result<(), Stop> {
         Ok(())
     }
     #[inline]
     fn member(&mut self, (): &mut (), _: u8, (): ()) {}
     #[inline]
-    fn finish(&mut self, (): ()) -> Result<(), Stop> {
+    fn finish(&mut self, (): (), _: Option<u8>) -> Result<(), Stop> {
         Ok(())
     }
     #[inline]

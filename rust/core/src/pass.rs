@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::build::{Build, Key, Stop};
 use crate::limits::Limits;
 use crate::number::{self, Lexeme};
-use crate::program::{Array, Enum, Kind, NodeId, Numeric, Object, Program, Text};
+use crate::program::{Array, Enum, Kind, MAX_PROPERTIES, NodeId, Numeric, Object, Program, Text};
 use crate::text::{code_points, run_end, same, skip_space, string_end, unescape};
 
 /// Why a pass stopped.
@@ -53,6 +53,8 @@ pub struct Pass<'a, B> {
     /// Where values go.
     pub build: B,
     unique: bool,
+    /// The place in the nearest array: the context of guesses.
+    item: usize,
     trouble: Trouble,
     scratch: Vec<u8>,
 }
@@ -60,7 +62,7 @@ pub struct Pass<'a, B> {
 impl<'a, B: Build> Pass<'a, B> {
     /// A pass over `text` from `at` on, inside `depth` containers already.
     pub fn new(text: &'a [u8], at: usize, ascii: bool, depth: u32, limits: &'a Limits, build: B) -> Self {
-        Self { text, ascii, limits, at, depth, build, unique: true, trouble: Trouble::Build, scratch: Vec::new() }
+        Self { text, ascii, limits, at, depth, build, unique: true, item: 0, trouble: Trouble::Build, scratch: Vec::new() }
     }
 
     /// Lets duplicate keys pass: the last one counts.
@@ -214,11 +216,10 @@ impl<'a, B: Build> Pass<'a, B> {
     #[inline]
     fn choice(&mut self, choice: &Enum) -> Judged<B::Value> {
         self.quote()?;
-        let guess = choice.guess();
+        let guess = choice.guess(self.item);
         if let (true, Some((quoted, string))) = (choice.free, choice.expected.get(guess)) {
             if let Some(end) = quoted.follows(self.text, self.at) {
                 self.at = end;
-                choice.confirm(guess);
                 return self.build_with(|build| build.shared(*string));
             }
         }
@@ -232,7 +233,7 @@ impl<'a, B: Build> Pass<'a, B> {
     #[inline]
     fn chosen(&mut self, bytes: &[u8], choice: &Enum) -> Judged<B::Value> {
         let Some(index) = choice.table.find(bytes) else { return Err(self.violation()) };
-        choice.learn(index);
+        choice.learn(self.item, index);
         if bytes.len() > choice.text.max_length && code_points(bytes) > choice.text.max_length {
             return Err(self.violation());
         }
@@ -367,9 +368,11 @@ impl<'a, B: Build> Pass<'a, B> {
         }
         self.deeper()?;
         let mark = self.build.open();
+        let outer = self.item;
         let mut count = 0;
         if self.first(b']')? {
             loop {
+                self.item = count as usize;
                 self.count(&mut count)?;
                 let value = self.value(program, bounds.items)?;
                 self.build.item(value);
@@ -378,6 +381,7 @@ impl<'a, B: Build> Pass<'a, B> {
                 }
             }
         }
+        self.item = outer;
         if count < bounds.min || count > bounds.max {
             return Err(self.violation());
         }
@@ -414,18 +418,39 @@ impl<'a, B: Build> Pass<'a, B> {
             return self.open_object(program, object);
         }
         self.deeper()?;
-        let mut built = self.begin(object.index)?;
+        let context = self.item;
+        let (shape, mut expected) = match object.shape(context) {
+            Some((shape, order)) => (Some(shape), order),
+            None => (None, [].as_slice()),
+        };
+        let mut as_expected = shape.is_some();
+        let mut built = self.begin(object.index, shape)?;
+        let mut arrived = [0_u8; MAX_PROPERTIES];
+        let mut count = 0;
         let mut seen = 0_u64;
         if self.first(b'}')? {
             let mut slot = 0;
             loop {
-                let property = self.property(object, slot)?;
+                let guess = match expected.split_first() {
+                    Some((&property, rest)) => {
+                        expected = rest;
+                        usize::from(property)
+                    }
+                    None => object.guess(slot),
+                };
+                let property = self.property(object, slot, guess)?;
+                if property != guess {
+                    expected = &[];
+                    as_expected = false;
+                }
                 slot = property + 1;
                 let bit = 1_u64 << property;
                 if seen & bit != 0 {
                     return Err(self.violation());
                 }
                 seen |= bit;
+                arrived[count] = property as u8;
+                count += 1;
                 let value = self.value(program, object.expected[property].node)?;
                 self.build.member(&mut built, property as u8, value);
                 // Compact text: the next key, at once.
@@ -442,16 +467,20 @@ impl<'a, B: Build> Pass<'a, B> {
             return Err(self.violation());
         }
         self.depth -= 1;
-        self.build_with(|build| build.finish(built))
+        let shape = if as_expected && shape.is_some_and(|shape| object.is_shape(shape, count)) {
+            shape
+        } else {
+            object.learn_shape(context, &arrived[..count])
+        };
+        self.build_with(|build| build.finish(built, shape))
     }
 
     /// The property named at the current position, the guessed one or looked up; leaves the position at its value.
     #[inline]
-    fn property(&mut self, object: &Object, slot: usize) -> Judged<usize> {
+    fn property(&mut self, object: &Object, slot: usize, guess: usize) -> Judged<usize> {
         if self.text.get(self.at) != Some(&b'"') {
             return Err(self.not_json(self.at));
         }
-        let guess = object.guess(slot);
         if let Some(expected) = object.expected.get(guess) {
             if let Some(end) = expected.quoted.follows(self.text, self.at + 1) {
                 self.at = end;
@@ -642,8 +671,8 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     #[inline]
-    fn begin(&mut self, object: u32) -> Judged<B::Object> {
-        self.build.begin(object).map_err(|stop| {
+    fn begin(&mut self, object: u32, shape: Option<u8>) -> Judged<B::Object> {
+        self.build.begin(object, shape).map_err(|stop| {
             self.trouble = Trouble::Build;
             stop
         })

@@ -1,8 +1,9 @@
 //! A compiled schema: flat nodes that a pass walks over bytes, a writer over live objects, and the explainer over a tree.
 //!
-//! A program is immutable but for the guesses of which property follows which; those are hints only (relaxed atomics),
-//! never verdicts, so it is shared freely between codecs and threads.
+//! A program is immutable but for its guesses of what comes next; those are hints only (relaxed atomics), never verdicts,
+//! so it is shared freely between codecs and threads.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::format::Format;
@@ -140,13 +141,16 @@ pub struct Enum {
     pub(crate) expected: Box<[(Quoted, u32)]>,
     /// `"value"`
     pub written: Box<[Written]>,
-    /// Value → the value that followed it last time, over all places that share this node.
-    guesses: Box<[AtomicU8]>,
-    last: AtomicU8,
+    /// The value that came last in each context.
+    guesses: [AtomicU8; CONTEXTS],
 }
 
-/// Values of an enum that are guessed; the rest are looked up.
-const GUESSED: usize = 256;
+/// Contexts that guesses tell apart: the place in the nearest array, as a charger sends its samples in the same order
+/// every time. More contexts share these.
+const CONTEXTS: usize = 16;
+
+/// Shapes (properties in order of arrival) that an object remembers.
+pub const SHAPES: usize = 8;
 
 /// Bounds of an array.
 #[derive(Debug)]
@@ -183,6 +187,9 @@ pub struct Object {
     pub open: bool,
     /// Property + 1 → the property that followed it last time; slot 0 is the first one.
     guesses: Box<[AtomicU8]>,
+    /// The first few shapes it came in, and the one that came last in each context.
+    shapes: [OnceLock<Box<[u8]>>; SHAPES],
+    recent: [AtomicU8; CONTEXTS],
 }
 
 /// One property of an object.
@@ -267,6 +274,8 @@ impl Object {
             required_order,
             open,
             guesses: (0..=properties.len()).map(|at| AtomicU8::new(at as u8)).collect(),
+            shapes: Default::default(),
+            recent: Default::default(),
             expected: properties
                 .iter()
                 .map(|property| Expected { quoted: Quoted::key(&property.wire), node: property.node })
@@ -288,6 +297,34 @@ impl Object {
         if let Some(guess) = self.guesses.get(slot) {
             guess.store(property as u8, Ordering::Relaxed);
         }
+    }
+
+    /// The shape expected in a context: its number and its properties in order.
+    #[inline]
+    #[must_use]
+    pub fn shape(&self, context: usize) -> Option<(u8, &[u8])> {
+        let shape = self.recent[context % CONTEXTS].load(Ordering::Relaxed);
+        Some((shape, self.shapes[usize::from(shape) % SHAPES].get()?))
+    }
+
+    /// Whether a shape has so many properties: objects whose properties came as its do are of this shape, or longer.
+    #[inline]
+    #[must_use]
+    pub fn is_shape(&self, shape: u8, count: usize) -> bool {
+        self.shapes[usize::from(shape) % SHAPES].get().is_some_and(|order| order.len() == count)
+    }
+
+    /// Remembers the shape that came instead, and says its number; None when there is no room for another one.
+    #[cold]
+    #[inline(never)]
+    pub fn learn_shape(&self, context: usize, order: &[u8]) -> Option<u8> {
+        for (number, slot) in self.shapes.iter().enumerate() {
+            if **slot.get_or_init(|| order.into()) == *order {
+                self.recent[context % CONTEXTS].store(number as u8, Ordering::Relaxed);
+                return Some(number as u8);
+            }
+        }
+        None
     }
 
     /// The property with this name in Python.
@@ -321,33 +358,22 @@ impl Enum {
             free: text.max_length == usize::MAX && text.format.is_none(),
             text,
             written: names.iter().map(written).collect(),
-            guesses: (0..names.len().min(GUESSED)).map(|at| AtomicU8::new(at as u8)).collect(),
-            last: AtomicU8::new(0),
+            guesses: Default::default(),
         }
     }
 
-    /// The value expected next.
+    /// The value expected in a context.
     #[inline]
     #[must_use]
-    pub fn guess(&self) -> usize {
-        let last = usize::from(self.last.load(Ordering::Relaxed));
-        self.guesses.get(last).map_or(0, |guess| usize::from(guess.load(Ordering::Relaxed)))
+    pub fn guess(&self, context: usize) -> usize {
+        usize::from(self.guesses[context % CONTEXTS].load(Ordering::Relaxed))
     }
 
-    /// Remembers that the guess was right.
+    /// Remembers what came instead of the guess; values beyond the 256th are never guessed.
     #[inline]
-    pub fn confirm(&self, value: usize) {
-        self.last.store(value as u8, Ordering::Relaxed);
-    }
-
-    /// Remembers what came instead of the guess.
-    #[inline]
-    pub fn learn(&self, value: usize) {
-        if value < GUESSED {
-            if let Some(guess) = self.guesses.get(usize::from(self.last.load(Ordering::Relaxed))) {
-                guess.store(value as u8, Ordering::Relaxed);
-            }
-            self.confirm(value);
+    pub fn learn(&self, context: usize, value: usize) {
+        if let Ok(value) = u8::try_from(value) {
+            self.guesses[context % CONTEXTS].store(value, Ordering::Relaxed);
         }
     }
 }

@@ -731,7 +731,7 @@ impl Codec {
     ) -> PyResult<Result<(), Vec<Violation>>> {
         let start = out.len();
         let depth = self.limits.depth - 1;
-        let mut writer = Writer { py, program, out, depth, string_bytes: self.limits.string_bytes };
+        let mut writer = Writer { py, program, out, depth, string_bytes: self.limits.string_bytes, item: 0 };
         if writer.judge(payload.as_borrowed()).is_ok() {
             return Ok(Ok(()));
         }

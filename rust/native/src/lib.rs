@@ -11,7 +11,6 @@ mod live;
 mod message;
 mod objects;
 mod program;
-mod shapes;
 mod strings;
 mod template;
 mod writer;

@@ -113,24 +113,26 @@ impl<'p> Objects<'p> {
 
     /// A dict of the members from `mark` on, which came in an order that was not expected.
     #[inline(never)]
-    fn unexpected(&mut self, layout: &Layout, last: u8, mark: usize) -> Result<Object, Stop> {
+    fn unexpected(&mut self, layout: &Layout, shape: Option<u8>, mark: usize) -> Result<Object, Stop> {
         if self.stack.len() == mark {
             // SAFETY: attached; gives a new reference or null.
             return unsafe { Object::own(ffi::PyDict_New()) };
         }
-        let order: Vec<u8> = self.stack[mark..].iter().map(|member| member.property).collect();
-        let Some(template) = layout.shapes.find(&order, last) else {
+        let Some(template) = shape.and_then(|shape| layout.template(shape)) else {
+            let order: Vec<u8> = self.stack[mark..].iter().map(|member| member.property).collect();
             let dict = layout.dict(self.stack.drain(mark..))?;
-            layout.shapes.offer(&order, last, &dict, layout.has_containers(&order));
+            if let Some(shape) = shape {
+                layout.keep(shape, &order, &dict);
+            }
             return Ok(dict);
         };
         let mut placed = template.start()?;
         for member in self.stack.drain(mark..) {
             placed.place(member.property, member.value);
         }
-        placed.finish();
-        // SAFETY: the dict is owned, and whole: the template has just these properties in this order.
-        unsafe { Object::own(placed.as_ptr()) }
+        // SAFETY: the dict is owned, and whole if it says so: the template has just these properties in this order.
+        let dict = unsafe { Object::own(placed.as_ptr())? };
+        if placed.finish() { Ok(dict) } else { Err(Stop) }
     }
 
     /// The members from `mark` on, taken off the stack, as they stand behind its new end.
@@ -152,8 +154,6 @@ impl<'p> Objects<'p> {
 #[derive(Clone, Copy)]
 pub struct Draft<'p> {
     layout: &'p Layout,
-    /// The shape of the object before it.
-    last: u8,
     placed: Option<Placed<'p>>,
     /// Where its members begin on the stack.
     mark: usize,
@@ -232,10 +232,9 @@ impl<'p> Build for Objects<'p> {
     }
 
     #[inline]
-    fn begin(&mut self, object: u32) -> Result<Draft<'p>, Stop> {
+    fn begin(&mut self, object: u32, shape: Option<u8>) -> Result<Draft<'p>, Stop> {
         let layout = self.program.and_then(|program| program.objects.get(object as usize)).ok_or(Stop)?;
-        let (template, last) = layout.shapes.expected();
-        let placed = match template {
+        let placed = match shape.and_then(|shape| layout.template(shape)) {
             Some(template) => {
                 let placed = template.start()?;
                 self.drafts.push(placed.as_ptr());
@@ -243,7 +242,7 @@ impl<'p> Build for Objects<'p> {
             }
             None => None,
         };
-        Ok(Draft { layout, last, placed, mark: self.stack.len() })
+        Ok(Draft { layout, placed, mark: self.stack.len() })
     }
 
     #[inline]
@@ -258,17 +257,16 @@ impl<'p> Build for Objects<'p> {
     }
 
     #[inline]
-    fn finish(&mut self, draft: Draft<'p>) -> Result<Object, Stop> {
+    fn finish(&mut self, draft: Draft<'p>, shape: Option<u8>) -> Result<Object, Stop> {
         if let Some(placed) = draft.placed {
             if placed.finish() {
                 self.drafts.pop();
-                draft.layout.shapes.confirm(draft.last);
                 // SAFETY: the draft was owned until here; now its owner is the caller.
                 return unsafe { Object::own(placed.as_ptr()) };
             }
             self.give_up(placed);
         }
-        self.unexpected(draft.layout, draft.last, draft.mark)
+        self.unexpected(draft.layout, shape, draft.mark)
     }
 
     #[inline]

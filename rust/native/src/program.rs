@@ -1,11 +1,12 @@
 //! A compiled schema with the Python strings it hands out.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use evcore_core::build::Stop;
 use evcore_core::explain::{Fields, explain};
 use evcore_core::limits::Limits;
-use evcore_core::program::{Kind, Object};
+use evcore_core::program::{Kind, Object, SHAPES};
 use evcore_core::schema::{Options, compile};
 use evcore_core::version::Version;
 use pyo3::ffi;
@@ -15,7 +16,7 @@ use pyo3::types::{PyList, PyString};
 use crate::errors;
 use crate::live;
 use crate::objects::{Member, Object as Built};
-use crate::shapes::Shapes;
+use crate::template::Template;
 
 /// A compiled schema. Immutable and shareable between codecs and threads.
 #[pyclass(frozen, module = "evcore._native")]
@@ -26,12 +27,13 @@ pub struct Program {
     pub fields: Fields,
 }
 
-/// One object of a program: its keys as Python strings, the shapes it came in.
+/// One object of a program: its keys as Python strings, its dicts' templates.
 pub struct Layout {
     pub keys: Vec<Py<PyString>>,
     /// Bits of the properties that hold objects, arrays or anything.
     containers: u64,
-    pub shapes: Shapes,
+    /// By number of shape.
+    templates: [OnceLock<Template>; SHAPES],
 }
 
 impl Layout {
@@ -42,13 +44,24 @@ impl Layout {
         Self {
             keys: object.properties.iter().map(|property| PyString::intern(py, &property.name).unbind()).collect(),
             containers: containers.sum(),
-            shapes: Shapes::default(),
+            templates: Default::default(),
         }
     }
 
-    /// Whether a dict of these properties may hold containers.
-    pub fn has_containers(&self, order: &[u8]) -> bool {
-        order.iter().any(|&property| self.containers >> property & 1 != 0)
+    /// The template of a shape, once there is one.
+    #[inline]
+    pub fn template(&self, shape: u8) -> Option<&Template> {
+        self.templates.get(usize::from(shape))?.get()
+    }
+
+    /// Makes the template of a shape from a dict that has it.
+    #[cold]
+    pub fn keep(&self, shape: u8, order: &[u8], dict: &Built) {
+        let containers = order.iter().any(|&property| self.containers >> property & 1 != 0);
+        if let (Some(slot), Some(template)) = (self.templates.get(usize::from(shape)), Template::new(order, dict, containers)) {
+            // Another thread may have been quicker; its template is as good.
+            let _ = slot.set(template);
+        }
     }
 
     /// A dict built key by key.

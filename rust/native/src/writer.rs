@@ -26,6 +26,8 @@ pub struct Writer<'a, 'py> {
     /// Levels that may still be entered.
     pub depth: u32,
     pub string_bytes: usize,
+    /// The place in the nearest array: the context of guesses.
+    pub item: usize,
 }
 
 type Written = Result<(), Stop>;
@@ -121,10 +123,9 @@ impl<'py> Writer<'_, 'py> {
     /// Writes one of the schema's strings; the very objects this module hands out are known by their address.
     #[inline]
     fn choice(&mut self, choice: &Enum, value: Borrowed<'_, 'py, PyAny>) -> Written {
-        let guess = choice.guess();
+        let guess = choice.guess(self.item);
         let known = choice.strings.get(guess).and_then(|&string| self.program.strings.get(string as usize));
         if known.is_some_and(|known| known.as_ptr() == value.as_ptr()) && choice.free {
-            choice.confirm(guess);
             choice.written[guess].write(self.out);
             return Ok(());
         }
@@ -132,7 +133,7 @@ impl<'py> Writer<'_, 'py> {
         let Some(bytes) = strings::ascii_bytes(string) else { return Err(Stop) };
         match choice.table.find(bytes) {
             Some(index) if choice.free => {
-                choice.learn(index);
+                choice.learn(self.item, index);
                 choice.written[index].write(self.out);
                 Ok(())
             }
@@ -238,8 +239,10 @@ impl<'py> Writer<'_, 'py> {
             }
             self.enter()?;
             self.out.push(b'[');
+            let outer = self.item;
             let mut index = 0;
             while index < size() {
+                self.item = index as usize;
                 if index > 0 {
                     self.out.push(b',');
                 }
@@ -251,6 +254,7 @@ impl<'py> Writer<'_, 'py> {
                 }
                 index += 1;
             }
+            self.item = outer;
         }
         self.out.push(b']');
         self.depth += 1;
