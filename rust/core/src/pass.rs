@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::build::{Build, Key, Stop};
 use crate::limits::Limits;
 use crate::number::{self, Lexeme};
-use crate::program::{Array, Enum, Kind, MAX_PROPERTIES, NodeId, Numeric, Object, Program, Text};
+use crate::program::{Array, Enum, Kind, NodeId, Numeric, Object, Program, Text};
 use crate::text::{code_points, run_end, same, skip_space, string_end, unescape};
 
 /// Why a pass stopped.
@@ -419,29 +419,30 @@ impl<'a, B: Build> Pass<'a, B> {
         }
         self.deeper()?;
         let context = self.item;
-        let (shape, mut expected) = match object.shape(context) {
+        let (shape, order) = match object.shape(context) {
             Some((shape, order)) => (Some(shape), order),
             None => (None, [].as_slice()),
         };
-        let mut as_expected = shape.is_some();
+        let mut expected = order;
+        // What came, once it is not what was expected.
+        let mut arrived = if shape.is_some() { None } else { Some(Vec::new()) };
         let mut built = self.begin(object.index, shape)?;
-        let mut arrived = [0_u8; MAX_PROPERTIES];
-        let mut count = 0;
         let mut seen = 0_u64;
         if self.first(b'}')? {
             let mut slot = 0;
             loop {
-                let guess = match expected.split_first() {
-                    Some((&property, rest)) => {
-                        expected = rest;
-                        usize::from(property)
-                    }
-                    None => object.guess(slot),
+                let (guess, rest) = match expected.split_first() {
+                    Some((&property, rest)) => (usize::from(property), Some(rest)),
+                    None => (object.guess(slot), None),
                 };
                 let property = self.property(object, slot, guess)?;
-                if property != guess {
-                    expected = &[];
-                    as_expected = false;
+                match (rest, &mut arrived) {
+                    (Some(rest), None) if property == guess => expected = rest,
+                    (_, Some(arrived)) => arrived.push(property as u8),
+                    (_, None) => {
+                        arrived = Some(astray(&order[..order.len() - expected.len()], property));
+                        expected = &[];
+                    }
                 }
                 slot = property + 1;
                 let bit = 1_u64 << property;
@@ -449,8 +450,6 @@ impl<'a, B: Build> Pass<'a, B> {
                     return Err(self.violation());
                 }
                 seen |= bit;
-                arrived[count] = property as u8;
-                count += 1;
                 let value = self.value(program, object.expected[property].node)?;
                 self.build.member(&mut built, property as u8, value);
                 // Compact text: the next key, at once.
@@ -467,10 +466,10 @@ impl<'a, B: Build> Pass<'a, B> {
             return Err(self.violation());
         }
         self.depth -= 1;
-        let shape = if as_expected && shape.is_some_and(|shape| object.is_shape(shape, count)) {
-            shape
-        } else {
-            object.learn_shape(context, &arrived[..count])
+        let shape = match &arrived {
+            None if expected.is_empty() => shape,
+            None => object.learn_shape(context, &order[..order.len() - expected.len()]),
+            Some(arrived) => object.learn_shape(context, arrived),
         };
         self.build_with(|build| build.finish(built, shape))
     }
@@ -698,6 +697,15 @@ impl<'a, B: Build> Pass<'a, B> {
         self.trouble = Trouble::Limit(limit, at);
         Stop
     }
+}
+
+/// The properties that came as expected, and the first that did not.
+#[cold]
+fn astray(before: &[u8], property: usize) -> Vec<u8> {
+    let mut arrived = Vec::with_capacity(before.len() + 8);
+    arrived.extend_from_slice(before);
+    arrived.push(property as u8);
+    arrived
 }
 
 /// A member's name: where it stands, or what its escapes stand for.

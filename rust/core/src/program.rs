@@ -307,13 +307,6 @@ impl Object {
         Some((shape, self.shapes[usize::from(shape) % SHAPES].get()?))
     }
 
-    /// Whether a shape has so many properties: objects whose properties came as its do are of this shape, or longer.
-    #[inline]
-    #[must_use]
-    pub fn is_shape(&self, shape: u8, count: usize) -> bool {
-        self.shapes[usize::from(shape) % SHAPES].get().is_some_and(|order| order.len() == count)
-    }
-
     /// Remembers the shape that came instead, and says its number; None when there is no room for another one.
     #[cold]
     #[inline(never)]

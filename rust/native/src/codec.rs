@@ -259,7 +259,7 @@ impl Codec {
             null: false,
         };
         let body = match value {
-            Some(value) => Body::built(py, value.bind(py).unbind(), Some(source)),
+            Some(value) => Body::built(value.bind(py).unbind(), Some(source)),
             None => Body::lazy(source),
         };
         let id = strings::new(py, &text[head.id.0..head.id.1], ascii)?.unbind();
@@ -470,8 +470,9 @@ impl Codec {
         actions: &Actions,
         name: &Bound<'py, PyString>,
     ) -> PyResult<Option<Known<'py>>> {
-        let text = name.to_string_lossy();
-        let Some(index) = actions.table.find(text.as_bytes()) else { return Ok(None) };
+        let Some(index) = strings::ascii_bytes(name.as_borrowed()).and_then(|text| actions.table.find(text)) else {
+            return Ok(None);
+        };
         let name = actions.names[index].bind(py).clone();
         Ok(Some(Known { name, program: self.program(py, actions, index)?.bind(py).clone() }))
     }
@@ -529,20 +530,20 @@ fn further_description(pointer: &str) -> String {
 /// The same message with violations attached.
 fn with_violations<'py>(message: &Bound<'py, PyAny>, violations: &Bound<'py, PyTuple>) -> PyResult<Bound<'py, PyAny>> {
     let py = message.py();
-    let attach = |body: &Body| body.again(py).with(violations.clone().unbind());
+    let attach = |body: &Body| -> PyResult<Body> { Ok(body.again(py)?.with(violations.clone().unbind())) };
     if let Ok(call) = message.cast::<Call>() {
         let call = call.get();
-        let again = Call { id: call.id.clone_ref(py), action: call.action.clone_ref(py), body: attach(&call.body) };
+        let again = Call { id: call.id.clone_ref(py), action: call.action.clone_ref(py), body: attach(&call.body)? };
         return Ok(Bound::new(py, again)?.into_any());
     }
     if let Ok(send) = message.cast::<Send>() {
         let send = send.get();
-        let again = Send { id: send.id.clone_ref(py), action: send.action.clone_ref(py), body: attach(&send.body) };
+        let again = Send { id: send.id.clone_ref(py), action: send.action.clone_ref(py), body: attach(&send.body)? };
         return Ok(Bound::new(py, again)?.into_any());
     }
     let result = message.cast::<CallResult>()?.get();
     let action = result.action.as_ref().map(|action| action.clone_ref(py));
-    let again = CallResult { id: result.id.clone_ref(py), action, body: attach(&result.body) };
+    let again = CallResult { id: result.id.clone_ref(py), action, body: attach(&result.body)? };
     Ok(Bound::new(py, again)?.into_any())
 }
 
@@ -559,11 +560,11 @@ fn refusal_message<'py>(py: Python<'py>, input: &Input<'py>, found: &Frame) -> P
         (Dom::Text(text), Some(span)) => {
             let details = PyDict::new(py);
             details.set_item("text", &**text)?;
-            Body::built(py, details.into_any().unbind(), Some(source(span, false)))
+            Body::built(details.into_any().unbind(), Some(source(span, false)))
         }
         (Dom::Null, Some(span)) => Body::lazy(source(span, true)),
         (_, Some(span)) => Body::lazy(source(span, false)),
-        (_, None) => Body::built(py, PyDict::new(py).into_any().unbind(), None),
+        (_, None) => Body::built(PyDict::new(py).into_any().unbind(), None),
     };
     let id = PyString::new(py, &found.id).into_any().unbind();
     let code = PyString::new(py, found.code.as_deref().unwrap_or_default()).into_any().unbind();

@@ -29,24 +29,28 @@ pub struct Source {
 
 /// The part of a message that holds its payload (or details).
 pub struct Body {
-    value: PyOnceLock<Py<PyAny>>,
+    value: Value,
     source: Option<Source>,
     violations: Option<Py<PyTuple>>,
+}
+
+/// A payload, or a place for it.
+enum Value {
+    Built(Py<PyAny>),
+    Later(PyOnceLock<Py<PyAny>>),
 }
 
 impl Body {
     /// A payload that is there.
     #[inline]
-    pub fn built(py: Python<'_>, value: Py<PyAny>, source: Option<Source>) -> Self {
-        let cell = PyOnceLock::new();
-        // A new cell is empty: it takes the value.
-        let _ = cell.set(py, value);
-        Self { value: cell, source, violations: None }
+    pub fn built(value: Py<PyAny>, source: Option<Source>) -> Self {
+        Self { value: Value::Built(value), source, violations: None }
     }
 
     /// A payload that is built when somebody asks for it.
+    #[inline]
     pub fn lazy(source: Source) -> Self {
-        Self { value: PyOnceLock::new(), source: Some(source), violations: None }
+        Self { value: Value::Later(PyOnceLock::new()), source: Some(source), violations: None }
     }
 
     /// The same with violations that a policy let through.
@@ -56,23 +60,22 @@ impl Body {
     }
 
     /// The same payload for another message.
-    pub fn again(&self, py: Python<'_>) -> Self {
-        let value = PyOnceLock::new();
-        if let Some(known) = self.value.get(py) {
-            let _ = value.set(py, known.clone_ref(py));
-        }
+    pub fn again(&self, py: Python<'_>) -> PyResult<Self> {
         let source = self.source.as_ref().map(|source| Source {
             frame: source.frame.clone_ref(py),
             program: source.program.as_ref().map(|program| program.clone_ref(py)),
             ..*source
         });
-        Self { value, source, violations: None }
+        Ok(Self { value: Value::Built(self.value(py)?.clone().unbind()), source, violations: None })
     }
 
     /// The payload, built now if it is not there yet.
     #[inline]
     pub fn value<'py>(&self, py: Python<'py>) -> PyResult<&Bound<'py, PyAny>> {
-        self.value.get_or_try_init(py, || self.build(py)).map(|value| value.bind(py))
+        match &self.value {
+            Value::Built(value) => Ok(value.bind(py)),
+            Value::Later(cell) => cell.get_or_try_init(py, || self.build(py)).map(|value| value.bind(py)),
+        }
     }
 
     fn build(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -208,8 +211,8 @@ macro_rules! request {
         message!($class, $kind, [id, action, payload], {
             #[new]
             #[pyo3(signature = (id, action, payload))]
-            fn new(py: Python<'_>, id: Py<PyString>, action: Py<PyString>, payload: Py<PyAny>) -> Self {
-                Self { id: id.into_any(), action: action.into_any(), body: Body::built(py, payload, None) }
+            fn new(id: Py<PyString>, action: Py<PyString>, payload: Py<PyAny>) -> Self {
+                Self { id: id.into_any(), action: action.into_any(), body: Body::built(payload, None) }
             }
 
             #[getter]
@@ -251,8 +254,8 @@ pub struct CallResult {
 message!(CallResult, 3, [id, payload], {
     #[new]
     #[pyo3(signature = (id, payload, action=None))]
-    fn new(py: Python<'_>, id: Py<PyString>, payload: Py<PyAny>, action: Option<Py<PyString>>) -> Self {
-        Self { id: id.into_any(), action: action.map(Py::into_any), body: Body::built(py, payload, None) }
+    fn new(id: Py<PyString>, payload: Py<PyAny>, action: Option<Py<PyString>>) -> Self {
+        Self { id: id.into_any(), action: action.map(Py::into_any), body: Body::built(payload, None) }
     }
 
     #[getter]
@@ -305,7 +308,7 @@ macro_rules! refusal {
                     id: id.into_any(),
                     code: code.into_any(),
                     description: description.into_any(),
-                    body: Body::built(py, details, None),
+                    body: Body::built(details, None),
                 }
             }
 

@@ -82,6 +82,15 @@ pub struct Objects<'p> {
 impl Drop for Objects<'_> {
     #[inline]
     fn drop(&mut self) {
+        if self.stack.capacity() > 0 {
+            self.leave_stack();
+        }
+    }
+}
+
+impl Objects<'_> {
+    #[inline(never)]
+    fn leave_stack(&mut self) {
         for draft in self.drafts.drain(..).rev() {
             // SAFETY: drafts are owned, and whole as far as the interpreter is concerned.
             drop(unsafe { Object::own(draft) });
@@ -97,8 +106,24 @@ impl<'p> Objects<'p> {
     /// A builder. It lives while the current thread is attached (witnessed by the token).
     #[inline]
     pub fn new(_py: Python<'_>, program: Option<&'p Program>) -> Self {
-        let (stack, drafts) = STACK.take();
-        Self { program, stack, drafts }
+        Self { program, stack: Vec::new(), drafts: Vec::new() }
+    }
+
+    /// Takes over what the last builder left, at the first container that needs it.
+    #[cold]
+    #[inline(never)]
+    fn take_stack(&mut self) {
+        (self.stack, self.drafts) = STACK.take();
+        self.stack.reserve(32);
+        self.drafts.reserve(8);
+    }
+
+    #[inline]
+    fn push(&mut self, property: u8, value: Object) {
+        if self.stack.capacity() == 0 {
+            self.take_stack();
+        }
+        self.stack.push(Member { property, value });
     }
 
     /// Moves what a draft holds already to the stack, in order. Its members begin where the stack ends.
@@ -213,7 +238,7 @@ impl<'p> Build for Objects<'p> {
 
     #[inline]
     fn item(&mut self, value: Object) {
-        self.stack.push(Member { property: 0, value });
+        self.push(0, value);
     }
 
     #[inline]
@@ -237,6 +262,9 @@ impl<'p> Build for Objects<'p> {
         let placed = match shape.and_then(|shape| layout.template(shape)) {
             Some(template) => {
                 let placed = template.start()?;
+                if self.drafts.capacity() == 0 {
+                    self.take_stack();
+                }
                 self.drafts.push(placed.as_ptr());
                 Some(placed)
             }
@@ -247,12 +275,12 @@ impl<'p> Build for Objects<'p> {
 
     #[inline]
     fn member(&mut self, draft: &mut Draft<'p>, property: u8, value: Object) {
-        let Some(placed) = &mut draft.placed else { return self.stack.push(Member { property, value }) };
+        let Some(placed) = &mut draft.placed else { return self.push(property, value) };
         if let Some(value) = placed.place(property, value) {
             let placed = *placed;
             draft.placed = None;
             self.give_up(placed);
-            self.stack.push(Member { property, value });
+            self.push(property, value);
         }
     }
 
