@@ -12,7 +12,7 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from evcore.dispatch import Outcome, Refusal, Table
 from evcore.endpoint import Answer, Endpoint, Event, Failure, Request
@@ -23,9 +23,6 @@ from evcore.net.engine import Wire
 __all__ = ["CallFailed", "Connection", "Observer"]
 
 log = logging.getLogger("evcore.connection")
-
-#: Bytes written but not taken by the peer. Answers are small: a peer this far behind is not reading at all.
-MAX_WAITING: Final = 4 * 1024 * 1024
 
 C = TypeVar("C")
 
@@ -164,10 +161,6 @@ class Connection(Generic[C]):
                 return
             wire.send(frame)
             self._observer.sent(frame)
-            if wire.waiting() > MAX_WAITING:
-                log.warning("%s: cut off, it does not read its answers (%d bytes wait)", self.context, wire.waiting())
-                wire.abort()
-                return
 
     def _handle(self, call: Call) -> None:
         outcome = self._table.run(self.context, call)

@@ -3,13 +3,14 @@
 An engine listens or connects, does the opening handshake, reassembles text messages and answers pings. It asks `decide`
 before the upgrade and tells a `Sink` what happens; the sink writes through a `Wire`. All callbacks come from the event
 loop's thread. An engine ends a connection by itself for these reasons only: broken WebSocket framing (1002), a binary
-message (1003), a message beyond the limit (1009), an upgrade not finished in time.
+message (1003), a message beyond the limit (1009), an upgrade not finished in time, a peer that reads nothing any more.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias, cast
@@ -35,6 +36,11 @@ ENGINES: Final[tuple[EngineName, ...]] = ("picows", "websockets")
 #: Seconds a peer may take for its upgrade request, and for its half of the closing handshake.
 HANDSHAKE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
+#: Seconds a peer may leave what was sent to it unread before it is cut off.
+STALL_SECONDS: Final = 60.0
+
+
+log = logging.getLogger("evcore.engine")
 
 
 class ConnectError(ConnectionError):
@@ -59,10 +65,6 @@ class Wire(Protocol):
 
     def send(self, frame: bytes) -> None:
         """Sends one text message."""
-
-    def waiting(self) -> int:
-        """Bytes written but not yet taken by the operating system."""
-        ...
 
     def close(self, code: int, reason: str = "") -> None:
         """Starts the closing handshake; the transport is cut when the peer does not take part in it in time."""
@@ -126,6 +128,39 @@ class Engine(Protocol):
 def load(name: EngineName) -> Engine:
     """The engine of this name. Raises ImportError when its library is not installed."""
     return cast(Engine, importlib.import_module(f"evcore.net.engine_{name}").ENGINE)
+
+
+class Brake:
+    """Back-pressure of one connection: while the peer does not read, nothing is read of it, so nothing piles up for it.
+
+    `pause` and `resume` are what a transport tells its protocol about its write buffer.
+    """
+
+    __slots__ = ("_timer", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
+
+    def pause(self) -> None:
+        if self._timer is None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._cut)
+
+    def resume(self) -> None:
+        if self.release() and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def release(self) -> bool:
+        """Forgets the timer; tells whether there was one. To be called when the connection is over."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        return timer is not None
+
+    def _cut(self) -> None:
+        log.warning("%s is cut off: it has read nothing for %g s", address(self._transport), STALL_SECONDS)
+        self._transport.abort()
 
 
 def address(transport: asyncio.BaseTransport) -> str:

@@ -12,6 +12,7 @@ from evcore.net.engine import (
     CLOSE_SECONDS,
     HANDSHAKE_SECONDS,
     Accept,
+    Brake,
     ConnectError,
     Decide,
     Sink,
@@ -48,9 +49,6 @@ class _Wire:
         if not self.closing and not self._transport.is_disconnected:
             self._transport.send(picows.WSMsgType.TEXT, frame)
 
-    def waiting(self) -> int:
-        return self._transport.underlying_transport.get_write_buffer_size()
-
     def close(self, code: int, reason: str = "") -> None:
         if self.closing or self._transport.is_disconnected:
             return
@@ -69,19 +67,25 @@ class _Listener(picows.WSListener):
         self._max_frame = max_frame
         self._parts: bytearray | None = None
         self._wire: _Wire | None = None
+        self._brake: Brake | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self._wire = _Wire(transport)
+        self._brake = Brake(transport.underlying_transport)
         self._sink.opened(self._wire)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        if self._brake is not None:
+            self._brake.release()
         self._sink.closed()
 
     def pause_writing(self) -> None:
-        """Unsent bytes are bounded by the connection, which looks at `waiting` whenever it sends."""
+        if self._brake is not None:
+            self._brake.pause()
 
     def resume_writing(self) -> None:
-        """See `pause_writing`."""
+        if self._brake is not None:
+            self._brake.resume()
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         wire = self._wire

@@ -20,6 +20,7 @@ from evcore.net.engine import (
     CLOSE_SECONDS,
     HANDSHAKE_SECONDS,
     Accept,
+    Brake,
     ConnectError,
     Decide,
     Sink,
@@ -41,6 +42,7 @@ class _Peer(asyncio.Protocol, ABC):
     def __init__(self, protocol: ServerProtocol | ClientProtocol) -> None:
         self._protocol = protocol
         self._transport: asyncio.Transport | None = None
+        self._brake: Brake | None = None
         self._sink: Sink | None = None
         self._parts: bytearray | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -50,7 +52,16 @@ class _Peer(asyncio.Protocol, ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the interface without the base class.
         self._transport = cast(asyncio.Transport, transport)
+        self._brake = Brake(self._transport)
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._transport.abort)
+
+    def pause_writing(self) -> None:
+        if self._brake is not None:
+            self._brake.pause()
+
+    def resume_writing(self) -> None:
+        if self._brake is not None:
+            self._brake.resume()
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive_data(data)
@@ -64,6 +75,8 @@ class _Peer(asyncio.Protocol, ABC):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._brake is not None:
+            self._brake.release()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
         sink, self._sink = self._sink, None
@@ -125,9 +138,6 @@ class _Peer(asyncio.Protocol, ABC):
         if self._protocol.state is State.OPEN:
             self._protocol.send_text(frame)
             self._flush()
-
-    def waiting(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def close(self, code: int, reason: str = "") -> None:
         if self._protocol.state is State.OPEN:
