@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -289,52 +291,100 @@ async def test_calls_in_a_row_are_answered_in_order(serving, engine) -> None:
         assert [(await station.answer())[1] for _ in range(200)] == [str(number) for number in range(200)]
 
 
-async def test_a_peer_that_does_not_read_is_cut_off(serving, engine, until) -> None:
-    """Its unread answers must not pile up in memory."""
-    async with serving(engine) as server, server.station("ocpp1.6", "GOOD") as good:
-        _, writer = await asyncio.open_connection("127.0.0.1", server.server.port, limit=1024)
-        writer.write(
-            b"GET /BAD HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
-            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
-        )
-        await until(lambda: "BAD" in server.csms.stations)
-        writer.transport.pause_reading()
-        body = b'[2,"a","NoSuchAction",{}]'
-        frame = b"\x81" + bytes([0x80 | len(body)]) + b"\0\0\0\0" + body
-        bad = server.csms.stations["BAD"]
-        with contextlib.suppress(ConnectionError):
-            for _ in range(20_000):
-                if bad.connection is None:
-                    break
-                writer.write(frame * 100)
-                await writer.drain()
-        await until(lambda: bad.connection is None)
-        assert await good.is_usable()
+UPGRADE = (
+    b"GET /BAD HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: ocpp1.6\r\n\r\n"
+)
+
+
+def masked(opcode: int, body: bytes) -> bytes:
+    """A short frame of a client; the mask is zero."""
+    return bytes([0x80 | opcode, 0x80 | len(body)]) + b"\0\0\0\0" + body
+
+
+@contextlib.asynccontextmanager
+async def deaf(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """An upgraded station that does not read, with small buffers."""
+    plain = socket.socket()
+    for buffer in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        plain.setsockopt(socket.SOL_SOCKET, buffer, 16384)
+    plain.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=plain, limit=1024)
+    writer.write(UPGRADE)
+    await reader.readuntil(b"\r\n\r\n")
+    writer.transport.pause_reading()
+    try:
+        yield reader, writer
+    finally:
         writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+ODD_CALL = b'[2,"a","NoSuchAction",{}]'
+ODD_ANSWER = b'[4,"a","NotImplemented","payload is not an action of ocpp1.6",{}]'
+
+
+@pytest.mark.parametrize(
+    ("frame", "answer"),
+    [(masked(1, ODD_CALL), 2 + len(ODD_ANSWER)), (masked(9, b"p" * 100), 102)],
+    ids=["calls", "pings"],
+)
+async def test_a_peer_that_does_not_read_is_not_read(serving, engine, frame, answer) -> None:
+    """Its unread answers do not pile up in memory, and none is lost when it reads at last."""
+    async with serving(engine) as server, server.station("ocpp1.6", "GOOD") as good:
+        async with deaf(server.server.port) as (reader, writer):
+            sent, stalled = 0, False
+            while sent < 1_000_000 and not stalled:
+                writer.write(frame * 1000)
+                sent += 1000
+                try:
+                    await asyncio.wait_for(writer.drain(), 2)
+                except TimeoutError:
+                    stalled = True
+            assert stalled
+            assert await good.is_usable()
+            writer.transport.resume_reading()
+            due = sent * answer
+            while due > 0:
+                due -= len(await reader.read(65536))
+            assert due == 0
+        assert await good.is_usable()
+
+
+async def test_a_peer_that_never_reads_again_is_cut_off(serving, engine, until, monkeypatch) -> None:
+    monkeypatch.setattr("evcore.net.engine.STALL_SECONDS", 0.2)
+    async with serving(engine) as server, deaf(server.server.port) as (_, writer):
+        with contextlib.suppress(ConnectionError):
+            for _ in range(1000):
+                writer.write(masked(1, ODD_CALL) * 1000)
+                await asyncio.wait_for(writer.drain(), 20)
+        await until(lambda: server.csms.stations["BAD"].connection is None)
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999, None])
 async def test_close_of_the_peer_is_answered(serving, engine, code, until) -> None:
     async with serving(engine) as server:
-        socket = await connect(f"{server.url}/CP1", subprotocols=["ocpp1.6"], close_timeout=5)
+        station = await connect(f"{server.url}/CP1", subprotocols=["ocpp1.6"], close_timeout=5)
         if code is None:
-            socket.protocol.send_close()
-            socket.transport.write(b"".join(socket.protocol.data_to_send()))
-            await socket.wait_closed()
+            station.protocol.send_close()
+            station.transport.write(b"".join(station.protocol.data_to_send()))
+            await station.wait_closed()
         else:
-            await socket.close(code)
-            assert socket.protocol.close_rcvd is not None
-            assert socket.close_code == code
+            await station.close(code)
+            assert station.protocol.close_rcvd is not None
+            assert station.close_code == code
         await until(lambda: server.csms.stations["CP1"].connection is None)
 
 
 async def test_sudden_end_of_the_connection(serving, engine, until) -> None:
     async with serving(engine) as server:
-        async with connect(f"{server.url}/CP1", subprotocols=["ocpp1.6"]) as socket:
-            await socket.send(json.dumps([2, "1", "BootNotification", BOOT]))
+        async with connect(f"{server.url}/CP1", subprotocols=["ocpp1.6"]) as station:
+            await station.send(json.dumps([2, "1", "BootNotification", BOOT]))
             await until(lambda: server.csms.stations["CP1"].last_action == "BootNotification")
-            socket.transport.abort()
+            station.transport.abort()
         await until(lambda: server.csms.stations["CP1"].connection is None)
-        async with server.station() as station:
-            assert await station.is_usable()
+        async with server.station() as again:
+            assert await again.is_usable()

@@ -140,7 +140,7 @@ def test_simulate_against_serve(cli, tmp_path, version, engine) -> None:
 
 
 def check_transaction(version: str, calls: list[list[Any]], wh: float) -> None:
-    """One whole transaction: begun, sampled in order with a register that never falls, ended; the energy said was charged."""
+    """One whole transaction: begun, sampled in order, ended; the register never falls and ends where it was said to."""
     if version == "1.6":
         (start,) = (payload for action, payload in calls if action == "StartTransaction")
         (stop,) = (payload for action, payload in calls if action == "StopTransaction")

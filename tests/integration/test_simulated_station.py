@@ -97,7 +97,7 @@ async def test_variables(simulating, until, version) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_stop_and_start(simulating, until, version) -> None:
-    async with simulating(version, speed=600) as station:
+    async with simulating(version, speed=100) as station:
         call = station.connection.call
         (first,) = station.transactions
         if version == "1.6":
@@ -153,7 +153,7 @@ async def test_trigger(simulating, until, version) -> None:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_availability(simulating, until, version) -> None:
-    async with simulating(version) as station:
+    async with simulating(version, speed=20_000) as station:
         order = {"connectorId": 0, "type": "Inoperative"} if version == "1.6" else {"operationalStatus": "Inoperative"}
         assert await station.connection.call("ChangeAvailability", order) == {"status": "Scheduled"}
         await until(lambda: "Unavailable" in station.connectors.values())
