@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias
 
 from evcore import _backend
 from evcore.errors import SchemaError, Violation
 from evcore.names import aliases, snake
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["VERSIONS", "Kind", "Validator", "actions", "compile", "program", "property_names"]
 
@@ -69,7 +71,8 @@ _OVERLAYS: Final = (
 def _folder(version: str) -> Path:
     if version not in _FOLDERS:
         raise ValueError(f"version must be one of {', '.join(VERSIONS)}, not {version!r}")
-    from importlib.util import find_spec  # only the first codec of a version needs it
+    from importlib.util import find_spec  # these two are slow to import, and needed for the first codec only
+    from pathlib import Path
 
     found = find_spec("ocpp")
     for location in (found.submodule_search_locations if found is not None else None) or ():

@@ -234,7 +234,7 @@ def test_bytes(make_codec: Any, backend: Any) -> None:
         (123456789.125, "123456789.125"),
         (Decimal("1.10"), "1.10"),
         (Decimal("3E+2"), "3e2"),
-        (Decimal("1E-7"), "1e-7"),
+        (Decimal("1E-7"), "1E-7"),
         (Decimal("-0"), "-0"),
         (10**100, "1" + "0" * 100),
         (True, "true"),

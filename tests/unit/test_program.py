@@ -373,6 +373,7 @@ ODD = [
     (float("-inf"), "type", "number", "must be number, is non-finite number"),
     (Decimal("NaN"), "type", "number", "must be number, is non-finite number"),
     (Decimal("Infinity"), "type", "number", "must be number, is non-finite number"),
+    (Decimal("1E+400"), "type", "number", "must be number, is non-finite number"),
     (10**128, "type", "number", "must be number, is number that is too long"),
     (10**5000, "type", "number", "must be number, is number that is too long"),
     (Decimal("0." + "1" * 127), "type", "number", "must be number, is number that is too long"),

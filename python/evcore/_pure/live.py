@@ -100,8 +100,12 @@ def _view_float(value: float, _: LiveLimits) -> Node:
 def _view_decimal(value: Decimal, limits: LiveLimits) -> Node:
     if not value.is_finite():
         return _NOT_FINITE
-    text = str(value).replace("E+", "e").replace("E", "e")
-    return Real(text) if len(text) <= limits.number_chars else _TOO_LONG
+    text = str(value).replace("E+", "e")
+    if len(text) > limits.number_chars:
+        return _TOO_LONG
+    number = Real(text)
+    # As on the wire: only what is written as an integer may be beyond the doubles.
+    return number if math.isfinite(number) or is_integer_literal(text) else _NOT_FINITE
 
 
 def _view_datetime(value: datetime, _: LiveLimits) -> Node:
