@@ -233,6 +233,34 @@ impl Program {
         }
     }
 
+    /// The bounds of a string node ([`NodeId::index`]).
+    #[inline]
+    #[must_use]
+    pub fn text_at(&self, index: usize) -> &Text {
+        &self.nodes.texts[index]
+    }
+
+    /// The values of an enum node.
+    #[inline]
+    #[must_use]
+    pub fn enum_at(&self, index: usize) -> &Enum {
+        &self.nodes.enums[index]
+    }
+
+    /// The bounds of an integer or number node.
+    #[inline]
+    #[must_use]
+    pub fn number_at(&self, index: usize) -> &Numeric {
+        &self.nodes.numbers[index]
+    }
+
+    /// The bounds of an array node.
+    #[inline]
+    #[must_use]
+    pub fn array_at(&self, index: usize) -> &Array {
+        &self.nodes.arrays[index]
+    }
+
     /// Where every walk begins.
     #[must_use]
     pub fn root(&self) -> NodeId {

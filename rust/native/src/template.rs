@@ -18,6 +18,7 @@ mod known {
     use super::{Member, Object, Py, PyAny, Stop};
     use pyo3::ffi;
     use pyo3::prelude::*;
+    use std::marker::PhantomData;
     use std::ptr;
 
     /// `struct _dictkeysobject` up to its index table.
@@ -155,6 +156,46 @@ mod known {
         }
     }
 
+    /// The members of an exact dict, if its keys are all strings and nobody shares its table.
+    #[inline]
+    pub fn members<'a>(dict: Borrowed<'a, '_, PyAny>) -> Option<Members<'a>> {
+        // SAFETY: an exact dict of this interpreter; its header says what its table holds.
+        unsafe {
+            let dict = dict.as_ptr().cast::<ffi::PyDictObject>();
+            let table = (*dict).ma_keys.cast::<Keys>();
+            if !(*dict).ma_values.is_null() || (*table).kind != UNICODE {
+                return None;
+            }
+            let next = table.cast::<u8>().add(size_of::<Keys>() + (1 << (*table).log2_index_bytes)).cast::<Entry>();
+            Some(Members { next, end: next.add((*table).entries as usize), dict: PhantomData })
+        }
+    }
+
+    /// Keys and values of a dict that nobody changes meanwhile, borrowed from it.
+    pub struct Members<'a> {
+        next: *const Entry,
+        end: *const Entry,
+        dict: PhantomData<&'a PyAny>,
+    }
+
+    impl Iterator for Members<'_> {
+        type Item = (*mut ffi::PyObject, *mut ffi::PyObject);
+
+        #[inline]
+        fn next(&mut self) -> Option<Self::Item> {
+            while self.next < self.end {
+                // SAFETY: below the end of the table's entries; those of deleted members hold no value.
+                let entry = unsafe { &*self.next };
+                // SAFETY: at most one past the end.
+                self.next = unsafe { self.next.add(1) };
+                if !entry.value.is_null() {
+                    return Some((entry.key, entry.value));
+                }
+            }
+            None
+        }
+    }
+
     /// A dict that is being filled: plain pointers, so that the compiler keeps them in registers. It owns the dict, but does
     /// not drop it.
     #[derive(Clone, Copy)]
@@ -230,6 +271,7 @@ mod known {
 )))]
 mod known {
     use super::{Member, Object, Stop};
+    use pyo3::prelude::*;
 
     /// There are no templates for this interpreter.
     pub enum Template {}
@@ -242,6 +284,14 @@ mod known {
             match *self {}
         }
     }
+
+    /// Members are read by `PyDict_Next`.
+    pub fn members<'a>(_: Borrowed<'a, '_, PyAny>) -> Option<std::iter::Empty<Pair>> {
+        None
+    }
+
+    /// A key and a value.
+    type Pair = (*mut pyo3::ffi::PyObject, *mut pyo3::ffi::PyObject);
 
     /// Nor dicts made from them.
     #[derive(Clone, Copy)]
@@ -269,4 +319,4 @@ mod known {
     }
 }
 
-pub use known::{Placed, Template};
+pub use known::{Placed, Template, members};

@@ -9,7 +9,7 @@ use evcore_core::build::Stop;
 use evcore_core::dom::{Dom, Name};
 use evcore_core::explain::Fields;
 use evcore_core::number::is_multiple;
-use evcore_core::program::{Enum, Node, NodeId, Numeric, Object, Program as Core, Text};
+use evcore_core::program::{Enum, Kind, Node, NodeId, Numeric, Object, Program as Core, Text};
 use evcore_core::reply::{write_escaped, write_string};
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -17,6 +17,7 @@ use pyo3::types::PyString;
 
 use crate::program::Program;
 use crate::strings;
+use crate::template::members;
 
 /// Writes one payload.
 pub struct Writer<'a, 'py> {
@@ -32,38 +33,53 @@ pub struct Writer<'a, 'py> {
 
 type Written = Result<(), Stop>;
 
+/// How far the members of an object have come.
+struct Walk<'a> {
+    keys: &'a [Py<PyString>],
+    /// The properties that will likely come next.
+    expected: &'a [u8],
+    seen: u64,
+    slot: usize,
+}
+
 impl<'py> Writer<'_, 'py> {
     /// Judges and writes `value`.
-    #[inline]
+    #[inline(never)]
     pub fn judge(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
         self.value(self.program.core.root(), value)
     }
 
+    /// Scalars are written in place; only containers cost a call.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "as in the pass over text")]
     fn value(&mut self, node: NodeId, value: Borrowed<'_, 'py, PyAny>) -> Written {
-        match self.program.core.node(node) {
-            Node::Text(bounds) => self.text(bounds, value),
-            Node::Enum(choice) => self.choice(choice, value),
-            Node::Object(object) => self.object(object, value),
-            Node::Array(array) => {
-                let least = array.min as usize;
-                let most = array.max as usize;
-                self.array(value, Some(array.items), least..=most)
+        let (core, index) = (&self.program.core, node.index());
+        match node.kind {
+            Kind::Enum => self.choice(core.enum_at(index), value),
+            Kind::Text => self.text(core.text_at(index), value),
+            Kind::Integer => self.integer(core.number_at(index), value),
+            Kind::Number => self.number(core.number_at(index), value),
+            Kind::Object => self.object(&core.objects()[index], value),
+            Kind::Array => {
+                let array = core.array_at(index);
+                self.array(value, Some(array.items), array.min as usize..=array.max as usize)
             }
-            Node::Integer(bounds) => {
-                // SAFETY: `value` is an object. Floats that count as integers go the slow way.
-                if unsafe { ffi::PyLong_Check(value.as_ptr()) } == 0 {
-                    return Err(Stop);
-                }
-                self.number(bounds, value)
-            }
-            Node::Number(bounds) => self.number(bounds, value),
-            Node::Boolean => self.boolean(value),
-            Node::Null => self.null(value),
-            Node::Any => self.any(value),
+            Kind::Boolean => self.boolean(value),
+            Kind::Null => self.null(value),
+            Kind::Any => self.any(value),
         }
     }
 
+    fn integer(&mut self, bounds: &Numeric, value: Borrowed<'_, 'py, PyAny>) -> Written {
+        // SAFETY: `value` is an object. Floats that count as integers go the slow way.
+        if unsafe { ffi::PyLong_CheckExact(value.as_ptr()) } == 0 {
+            return Err(Stop);
+        }
+        self.number(bounds, value)
+    }
+
     /// Whatever it is, as long as it is plain JSON.
+    #[inline(never)]
     fn any(&mut self, value: Borrowed<'_, 'py, PyAny>) -> Written {
         let pointer = value.as_ptr();
         // SAFETY: type checks on an object.
@@ -183,42 +199,38 @@ impl<'py> Writer<'_, 'py> {
 
     fn number(&mut self, bounds: &Numeric, value: Borrowed<'_, 'py, PyAny>) -> Written {
         let pointer = value.as_ptr();
-        let start = self.out.len();
         // SAFETY: type checks on an object, then reads of the type found; no code of anybody's runs.
-        let number = unsafe {
+        unsafe {
             if ffi::PyLong_CheckExact(pointer) != 0 {
                 let mut overflow = 0;
                 let integer = ffi::PyLong_AsLongLongAndOverflow(pointer, &raw mut overflow);
                 if overflow != 0 {
                     return Err(Stop);
                 }
-                self.out.extend_from_slice(itoa::Buffer::new().format(integer).as_bytes());
+                write_integer(self.out, integer);
+                // A whole number is a multiple of any power of ten up to one.
                 #[expect(clippy::cast_precision_loss, reason = "bounds compare as doubles")]
-                let number = integer as f64;
-                number
-            } else if ffi::PyFloat_CheckExact(pointer) != 0 {
-                let float = ffi::PyFloat_AS_DOUBLE(pointer);
-                if !float.is_finite() {
-                    return Err(Stop);
-                }
-                write_float(self.out, float);
-                float
-            } else {
+                return if bounds.free || within(bounds, integer as f64) { Ok(()) } else { Err(Stop) };
+            }
+            if ffi::PyFloat_CheckExact(pointer) == 0 {
                 return Err(Stop);
             }
-        };
-        if bounds.free {
-            return Ok(());
+            let float = ffi::PyFloat_AS_DOUBLE(pointer);
+            let start = self.out.len();
+            if !float.is_finite() {
+                return Err(Stop);
+            }
+            write_float(self.out, float);
+            if bounds.free
+                || within(bounds, float) && bounds.places.is_none_or(|places| is_multiple(&self.out[start..], places))
+            {
+                return Ok(());
+            }
+            Err(Stop)
         }
-        if bounds.minimum.is_some_and(|minimum| number < minimum)
-            || bounds.maximum.is_some_and(|maximum| number > maximum)
-            || bounds.places.is_some_and(|places| !is_multiple(&self.out[start..], places))
-        {
-            return Err(Stop);
-        }
-        Ok(())
     }
 
+    #[inline(never)]
     fn array(
         &mut self,
         value: Borrowed<'_, 'py, PyAny>,
@@ -267,6 +279,7 @@ impl<'py> Writer<'_, 'py> {
         Ok(())
     }
 
+    #[inline(never)]
     fn object(&mut self, object: &Object, value: Borrowed<'_, 'py, PyAny>) -> Written {
         let dict = value.as_ptr();
         // SAFETY: type check on an object.
@@ -274,45 +287,25 @@ impl<'py> Writer<'_, 'py> {
             return Err(Stop);
         }
         self.enter()?;
-        let keys = &self.program.objects[object.index as usize].keys;
-        let mut seen = 0_u64;
-        let mut slot = 0;
+        let mut state = Walk {
+            keys: &self.program.objects[object.index as usize].keys,
+            expected: object.shape(self.item).map_or(&[], |(_, order)| order),
+            seen: 0,
+            slot: 0,
+        };
         let start = self.out.len();
-        let (mut position, mut key, mut member) = (0, ptr::null_mut(), ptr::null_mut());
-        // SAFETY: a dict that nobody changes meanwhile, for nothing here lets other code run; key and value are borrowed
-        // from it.
-        while unsafe { ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut member) } != 0 {
-            let guess = object.guess(slot);
-            let property = if keys.get(guess).is_some_and(|known| known.as_ptr() == key) {
-                Some(guess)
-            } else {
-                // SAFETY: as above.
-                self.property(object, unsafe { Borrowed::from_ptr(self.py, key) })?
-            };
-            // SAFETY: as above.
-            let member = unsafe { Borrowed::from_ptr(self.py, member) };
-            match property {
-                Some(property) => {
-                    if property != guess {
-                        object.learn(slot, property);
-                    }
-                    slot = property + 1;
-                    seen |= 1 << property;
-                    let property = &object.properties[property];
-                    property.written.write(self.out);
-                    self.value(property.node, member)?;
-                }
-                None if object.open => {
-                    self.out.push(b',');
-                    // SAFETY: as above.
-                    self.text_with(unsafe { Borrowed::from_ptr(self.py, key) }, |_, _| true)?;
-                    self.out.push(b':');
-                    self.any(member)?;
-                }
-                None => return Err(Stop),
+        if let Some(members) = members(value) {
+            for (key, member) in members {
+                self.object_member(object, &mut state, key, member)?;
+            }
+        } else {
+            let (mut position, mut key, mut member) = (0, ptr::null_mut(), ptr::null_mut());
+            // SAFETY: a dict that nobody changes meanwhile, for nothing here lets other code run.
+            while unsafe { ffi::PyDict_Next(dict, &raw mut position, &raw mut key, &raw mut member) } != 0 {
+                self.object_member(object, &mut state, key, member)?;
             }
         }
-        if object.required & !seen != 0 {
+        if object.required & !state.seen != 0 {
             return Err(Stop);
         }
         // Every member was written with a comma before it; the first one is the bracket.
@@ -323,6 +316,48 @@ impl<'py> Writer<'_, 'py> {
         self.out.push(b'}');
         self.depth += 1;
         Ok(())
+    }
+
+    /// Writes a member of an object; `key` and `member` are borrowed from a dict that nobody changes.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "the body of two loops")]
+    fn object_member(
+        &mut self,
+        object: &Object,
+        state: &mut Walk<'_>,
+        key: *mut ffi::PyObject,
+        member: *mut ffi::PyObject,
+    ) -> Written {
+        // SAFETY: borrowed from a dict that nobody changes.
+        let (key, member) = unsafe { (Borrowed::from_ptr(self.py, key), Borrowed::from_ptr(self.py, member)) };
+        let (guess, rest) = match state.expected.split_first() {
+            Some((&property, rest)) => (usize::from(property), rest),
+            None => (object.guess(state.slot), state.expected),
+        };
+        let property = if state.keys.get(guess).is_some_and(|known| known.as_ptr() == key.as_ptr()) {
+            state.expected = rest;
+            guess
+        } else {
+            match self.property(object, key)? {
+                Some(property) => {
+                    state.expected = if property == guess { rest } else { &[] };
+                    object.learn(state.slot, property);
+                    property
+                }
+                None if object.open => {
+                    self.out.push(b',');
+                    self.text_with(key, |_, _| true)?;
+                    self.out.push(b':');
+                    return self.any(member);
+                }
+                None => return Err(Stop),
+            }
+        };
+        state.slot = property + 1;
+        state.seen |= 1 << property;
+        let property = &object.properties[property];
+        property.written.write(self.out);
+        self.value(property.node, member)
     }
 
     /// The property a key names, by its characters.
@@ -359,6 +394,11 @@ impl<'py> Writer<'_, 'py> {
         self.depth += 1;
         Ok(())
     }
+}
+
+#[inline]
+fn within(bounds: &Numeric, number: f64) -> bool {
+    bounds.minimum.is_none_or(|minimum| number >= minimum) && bounds.maximum.is_none_or(|maximum| number <= maximum)
 }
 
 /// A tree that nothing is wrong with, under the names of the wire.
@@ -419,6 +459,30 @@ fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom, out: &mut
         // What cannot be written is a violation, and this tree has none.
         Dom::Unwritable(_) | Dom::Foreign(_) | Dom::Surrogate | Dom::Naive | Dom::Deep(_) => {}
     }
+}
+
+/// An integer, moved to its place in one piece of fixed size: most are a few digits long.
+#[inline]
+fn write_integer(out: &mut Vec<u8>, value: i64) {
+    const LONGEST: usize = 20;
+    let mut buffer = [0_u8; 2 * LONGEST];
+    let mut at = LONGEST;
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        buffer[at] = b'-';
+    }
+    let end = out.len() + LONGEST - at;
+    out.extend_from_slice(&buffer[at..at + LONGEST]);
+    out.truncate(end);
 }
 
 /// A finite double as Python's `repr` has it, the exponent as `1e16`, `1e-5`.
