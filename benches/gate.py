@@ -170,7 +170,7 @@ def _bar_finding(verdict: Verdict) -> Finding:
     if failed:
         word = f"failed by {abs(verdict.figure / limit - 1):.1%}"
     allowed = f"{sign} {bar.bound:g}{unit} (margin: {limit:.3g})"
-    return Finding(bar.what, allowed, f"{figure(verdict.figure)}{unit} on {verdict.case}", word, failed)
+    return Finding(bar.what, allowed, f"{figure(verdict.figure, 3)}{unit} on {verdict.case}", word, failed)
 
 
 def _print(console: Console, findings: list[Finding]) -> None:

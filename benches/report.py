@@ -119,9 +119,9 @@ def paste(document: Document, path: Path) -> list[str]:
     return done
 
 
-def figure(value: float) -> str:
-    """Two significant places where they matter."""
-    return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+def figure(value: float, places: int = 2) -> str:
+    """Decimal places where they matter."""
+    return f"{value:.{places}f}" if value < 10 else f"{value:,.0f}"
 
 
 def _bars(records: Sequence[Record]) -> Table:
@@ -133,7 +133,7 @@ def _bars(records: Sequence[Record]) -> Table:
             (
                 bar.what,
                 f"{sign} {bar.bound:g}{bar.unit}",
-                f"{figure(verdict.figure)}{bar.unit}",
+                f"{figure(verdict.figure, 3)}{bar.unit}",
                 verdict.case,
                 "met" if verdict.met() else "missed",
             )
