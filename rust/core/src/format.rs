@@ -1,5 +1,7 @@
 //! The two formats OCPP's schemas name: `date-time` (RFC 3339 §5.6) and `uri` (RFC 3986 with a scheme).
 
+use crate::text::word;
+
 /// A format that is judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -41,7 +43,7 @@ impl Format {
 }
 
 #[inline]
-fn pair(a: u8, b: u8) -> Option<u32> {
+fn two_digits(a: u8, b: u8) -> Option<u32> {
     let (a, b) = (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'));
     (a < 10 && b < 10).then(|| u32::from(a) * 10 + u32::from(b))
 }
@@ -51,14 +53,30 @@ fn date_time(text: &[u8]) -> bool {
     parse_date_time(text).is_some()
 }
 
+/// Digits become their values, separators zero; None where either is something else. `digits` is the pattern with `0`
+/// for a digit, `wide` holds 0x76 for a digit (ten or more reaches the high bit) and 0x7F for a separator (one or more).
+#[inline]
+fn digits(word: u64, pattern: [u8; 8], wide: [u8; 8]) -> Option<[u8; 8]> {
+    let values = word ^ u64::from_le_bytes(pattern);
+    let over = values | values.wrapping_add(u64::from_le_bytes(wide));
+    (over & 0x8080_8080_8080_8080 == 0).then(|| values.to_le_bytes())
+}
+
+const D: u8 = 0x76;
+const S: u8 = 0x7F;
+
 #[inline]
 fn parse_date_time(text: &[u8]) -> Option<()> {
-    let [y0, y1, y2, y3, b'-', mo0, mo1, b'-', d0, d1, b'T' | b't', h0, h1, b':', mi0, mi1, b':', s0, s1, rest @ ..] = text else {
-        return None;
-    };
-    let year = pair(*y0, *y1)? * 100 + pair(*y2, *y3)?;
-    let (month, day) = (pair(*mo0, *mo1)?, pair(*d0, *d1)?);
-    let (hour, minute, second) = (pair(*h0, *h1)?, pair(*mi0, *mi1)?, pair(*s0, *s1)?);
+    let date = digits(word(text, 0)?, *b"0000-00-", [D, D, D, D, S, D, D, S])?;
+    // The `T` may be a `t`: the bit that tells them apart is set before they are compared.
+    let time = digits(word(text, 8)? | 0x20_0000, *b"00t00:00", [D, D, S, D, D, S, D, D])?;
+    let pair = |tens: u8, ones: u8| u32::from(tens) * 10 + u32::from(ones);
+    let [y0, y1, y2, y3, _, mo0, mo1, _] = date;
+    let [d0, d1, _, h0, h1, _, mi0, mi1] = time;
+    let (year, month, day) = (pair(y0, y1) * 100 + pair(y2, y3), pair(mo0, mo1), pair(d0, d1));
+    let (hour, minute) = (pair(h0, h1), pair(mi0, mi1));
+    let [b':', s0, s1, rest @ ..] = &text[16..] else { return None };
+    let second = two_digits(*s0, *s1)?;
     if hour > 23 || minute > 59 || second > 60 || day == 0 || day > month_days(year, month)? {
         return None;
     }
@@ -73,7 +91,7 @@ fn parse_date_time(text: &[u8]) -> Option<()> {
     let offset = match zone {
         [b'Z' | b'z'] => 0,
         [sign @ (b'+' | b'-'), h0, h1, b':', m0, m1] => {
-            let (hours, minutes) = (pair(*h0, *h1)?, pair(*m0, *m1)?);
+            let (hours, minutes) = (two_digits(*h0, *h1)?, two_digits(*m0, *m1)?);
             if hours > 23 || minutes > 59 {
                 return None;
             }

@@ -49,6 +49,16 @@ pub(crate) fn run_end(text: &[u8], mut at: usize) -> usize {
         }
         at += 16;
     }
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if let Some(start) = text.len().checked_sub(16).filter(|&start| start < at) {
+        // The last sixteen bytes again: marks of those before `at` are moved out.
+        if let (Some(low), Some(high)) = (word(text, start), word(text, start + 8)) {
+            #[expect(unsafe_code, reason = "as above")]
+            // SAFETY: as above.
+            let marks = unsafe { ends16(low, high) } >> (at - start).min(16);
+            return if marks == 0 { text.len() } else { at + marks.trailing_zeros() as usize };
+        }
+    }
     while let Some(word) = word(text, at) {
         let marks = ends(word);
         if marks != 0 {
