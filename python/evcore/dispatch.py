@@ -73,7 +73,8 @@ class Table(Generic[C]):
         except Exception:
             log.exception("%s: the handler of %s failed", context, call.action)
             return _FAILED
-        if inspect.isawaitable(result):
+        # A dict, by far the most common result, is looked for first.
+        if not isinstance(result, dict) and inspect.isawaitable(result):
             return self._wait(context, call, result)
         return _checked(context, call, result)
 
@@ -89,7 +90,7 @@ class Table(Generic[C]):
 
 
 def _checked(context: Any, call: Call, result: Any) -> Outcome:
-    if isinstance(result, (Mapping, Refusal)):
+    if isinstance(result, (dict, Mapping, Refusal)):
         return result
     log.error("%s: the handler of %s returned %s, a mapping is due", context, call.action, type(result).__name__)
     return _FAILED

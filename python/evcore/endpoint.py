@@ -17,7 +17,6 @@ import hashlib
 import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from evcore import Codec
@@ -46,22 +45,19 @@ class EndpointError(Exception):
     """An order the endpoint cannot take: the queue of own CALLs is full, or the connection is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The peer's CALL; the next one is handed out after `answer` or `refuse`."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """The peer's SEND (2.1); never answered."""
 
     send: Send
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The end of an own CALL: its CALLRESULT, judged, or the peer's CALLERROR."""
 
     id: str
@@ -69,8 +65,7 @@ class Answer:
     result: CallResult | CallError
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """The end of an own CALL without a usable answer. `error` is set where the answer could not be accepted."""
 
     id: str
@@ -79,15 +74,13 @@ class Failure:
     error: FrameError | PayloadError | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Repeat:
+class Repeat(NamedTuple):
     """A CALL that came before with the same id and bytes; its one answer serves both."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class Stray:
+class Stray(NamedTuple):
     """An answer to nothing: after the timeout (`late`), to no known id (`unknown`), or a refusal of our answer
     (`refused`).
     """
@@ -96,8 +89,7 @@ class Stray:
     reason: Literal["late", "unknown", "refused"]
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """A frame that was not accepted; the answer due, if any, is already among the frames to send."""
 
     error: FrameError | PayloadError
@@ -259,14 +251,8 @@ class Endpoint:
 
     def _called(self, call: Call, frame: bytes | str, now: float) -> None:
         digest = hashlib.blake2b(frame.encode() if isinstance(frame, str) else frame, digest_size=16).digest()
-        for waiting in (self._work, *self._inbox):
-            if waiting is not None and waiting.call.id == call.id:
-                if waiting.digest == digest:
-                    self._events.append(Repeat(call))
-                else:
-                    code = "ProtocolError" if self.version == "ocpp1.6" else "RpcFrameworkError"
-                    self._frames.append(self._codec.encode(CallError(call.id, code, "message id is in use")))
-                return
+        if self._work is not None and self._is_waiting(call, digest):
+            return
         reply = self._memory.find(call.id, digest, now)
         if reply is not None:
             self._events.append(Repeat(call))
@@ -279,6 +265,18 @@ class Endpoint:
         else:
             busy = CallError(call.id, "InternalError", "too many CALLs are waiting for their answers")
             self._frames.append(self._codec.encode(busy))
+
+    def _is_waiting(self, call: Call, digest: bytes) -> bool:
+        """Whether a CALL of this id waits for its answer already; refused here when it is another one."""
+        for waiting in (self._work, *self._inbox):
+            if waiting is not None and waiting.call.id == call.id:
+                if waiting.digest == digest:
+                    self._events.append(Repeat(call))
+                else:
+                    code = "ProtocolError" if self.version == "ocpp1.6" else "RpcFrameworkError"
+                    self._frames.append(self._codec.encode(CallError(call.id, code, "message id is in use")))
+                return True
+        return False
 
     def _refused(self, error: PayloadError, now: float) -> None:
         self._events.append(Fault(error))

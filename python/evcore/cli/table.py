@@ -46,7 +46,7 @@ def render(csms: Csms, url: str, height: int) -> RenderableType:
     room = max(1, height - 8)
     hidden = len(stations) - room
     if hidden > 0:
-        stations.sort(key=lambda station: station.last_seen or datetime.min.replace(tzinfo=UTC), reverse=True)
+        stations.sort(key=lambda station: station.last_seen or 0.0, reverse=True)
         del stations[room:]
     title = f"{url}/IDENTITY    {online} of {online + sum(s.connection is None for s in csms.stations.values())} online"
     table = Table(title=title, title_justify="left", title_style="bold", expand=True)
@@ -74,7 +74,7 @@ def _row(station: Station) -> tuple[Text, ...]:
     energy = "" if shown is None or shown.energy is None else f"{shown.energy / 1000:.2f} kWh"
     last = station.last_action
     if station.last_seen is not None:
-        last = f"{station.last_seen.astimezone():%H:%M:%S} {last}"
+        last = f"{datetime.fromtimestamp(station.last_seen, UTC).astimezone():%H:%M:%S} {last}"
     if running is not None and state == "Occupied":
         state = "Charging"
     return (

@@ -76,7 +76,7 @@ class Csms:
     def connected(self, connection: Connection[Station]) -> None:
         station = connection.context
         station.connection = connection
-        station.last_seen = self._backend.now()
+        station.last_seen = time.time()
         log.info("%s: connected from %s, %s", station, connection.peer, station.version)
 
     def disconnected(self, connection: Connection[Station]) -> None:
@@ -104,7 +104,7 @@ class _Watch:
     def received(self, frame: bytes) -> None:
         station = self._station
         station.messages += 1
-        station.last_seen = station.backend.now()
+        station.last_seen = time.time()
         if self._message_log is not None:
             self._message_log.write("in", station.identity, frame)
 
@@ -115,18 +115,19 @@ class _Watch:
 
     def happened(self, event: Event) -> None:
         station = self._station
-        if isinstance(event, (Request, Repeat)):
+        if isinstance(event, Request):
             call = event.call
             station.last_action = call.action
-            if isinstance(event, Repeat):
-                log.info("%s: %s came again, answered as before", station, call.action)
-            elif call.violations:
+            if call.violations:
                 self._report(
                     len(call.violations),
                     f"{call.action} breaks its schema, answered all the same: {call.violations[0]}",
                 )
             else:
                 log.debug("%s: %s", station, call.action)
+        elif isinstance(event, Repeat):
+            station.last_action = event.call.action
+            log.info("%s: %s came again, answered as before", station, event.call.action)
         elif isinstance(event, Notice):
             station.last_action = event.send.action
         elif isinstance(event, Fault):

@@ -59,7 +59,8 @@ class Station:
     connection: Connection[Station] | None = None
     memory: Memory = field(default_factory=Memory)
     last_action: str = ""
-    last_seen: datetime | None = None
+    last_seen: float | None = None
+    """Unix time of the last frame or connection."""
     messages: int = 0
     violations: int = 0
     connectors: OrderedDict[tuple[int, int], str] = field(default_factory=OrderedDict)

@@ -9,7 +9,6 @@ more than `MAX_WAITING` bytes wait for it.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
@@ -164,10 +163,10 @@ class Connection(Generic[C]):
 
     def _handle(self, call: Call) -> None:
         outcome = self._table.run(self.context, call)
-        if inspect.isawaitable(outcome):
-            self._task = self._loop.create_task(self._wait(call, outcome))
-        else:
+        if isinstance(outcome, (dict, Mapping, Refusal)):
             self._reply(call, outcome)
+        else:
+            self._task = self._loop.create_task(self._wait(call, outcome))
 
     async def _wait(self, call: Call, outcome: Awaitable[Outcome]) -> None:
         self._reply(call, await outcome)
