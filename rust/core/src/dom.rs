@@ -117,7 +117,7 @@ pub fn read(text: &[u8], at: usize) -> (Dom, usize) {
 }
 
 /// Behind white space and a comma, if there is one.
-fn separator(text: &[u8], at: usize) -> usize {
+pub(crate) fn separator(text: &[u8], at: usize) -> usize {
     let at = skip_space(text, at);
     if text.get(at) == Some(&b',') { skip_space(text, at + 1) } else { at }
 }

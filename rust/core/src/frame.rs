@@ -233,9 +233,10 @@ impl Rules<'_> {
 
     fn frame(self, text: &[u8]) -> Result<Frame, Box<Fault>> {
         let start = skip_space(text, 0);
-        let (Dom::Array(mut elements), _) = dom::read(text, start) else {
+        if text.get(start) != Some(&b'[') {
             return Err(self.structure("frame is not a JSON array", self.nameless(), None));
-        };
+        }
+        let (mut elements, spans) = elements(text, start + 1);
         let known_id = match elements.get(1) {
             Some(Dom::Text(id)) if (1..=255).contains(&code_points(id.as_bytes())) => Some(id.to_string()),
             _ => None,
@@ -263,9 +264,10 @@ impl Rules<'_> {
         };
         let refuse = |sentence: &str| self.structure(sentence, reply, named);
         let (name, least, most) = arity(kind);
-        if !(least..=most).contains(&elements.len()) {
+        let count = elements.len();
+        if !(least..=most).contains(&count) {
             let wanted = if least == most { most.to_string() } else { format!("{least} or {most}") };
-            return Err(refuse(&format!("{name} must have {wanted} elements, has {}", elements.len())));
+            return Err(refuse(&format!("{name} must have {wanted} elements, has {count}")));
         }
         let id = match &elements[1] {
             Dom::Text(id) if (1..=self.limits.id_chars).contains(&code_points(id.as_bytes())) => id.to_string(),
@@ -291,8 +293,8 @@ impl Rules<'_> {
             kind::CALL_RESULT => {}
             _ => self.error_fields(&mut frame, &mut elements).map_err(refuse)?,
         }
-        if elements.len() == most {
-            frame.payload = Some(span(text, start, most - 1));
+        if count == most {
+            frame.payload = spans.last().copied();
         }
         if frame.code.is_none() {
             frame.value = elements.swap_remove(most - 1);
@@ -315,9 +317,6 @@ impl Rules<'_> {
             Some(Dom::Object(..) | Dom::Text(_)) => elements.swap_remove(4),
             Some(_) => return Err("error details are not an object"),
         };
-        if frame.value == Dom::Null && elements.len() == 4 {
-            frame.payload = None;
-        }
         Ok(())
     }
 
@@ -337,13 +336,17 @@ fn arity(kind: u8) -> (&'static str, usize, usize) {
     }
 }
 
-/// Where element `index` of the array at `start` stands.
-fn span(text: &[u8], start: usize, index: usize) -> Span {
-    let mut at = skip_space(text, start + 1);
-    for _ in 0..index {
-        at = skip_space(text, skip_space(text, dom::read(text, at).1) + 1);
+/// The elements of the array whose first one is at `at`, and where they stand.
+fn elements(text: &[u8], at: usize) -> (Vec<Dom>, Vec<Span>) {
+    let (mut elements, mut spans) = (Vec::new(), Vec::new());
+    let mut at = skip_space(text, at);
+    while text.get(at).is_some_and(|&byte| byte != b']') {
+        let (element, end) = dom::read(text, at);
+        elements.push(element);
+        spans.push((at, end));
+        at = dom::separator(text, end);
     }
-    (at, dom::read(text, at).1)
+    (elements, spans)
 }
 
 /// Bytes of a torn frame that are searched for its head.

@@ -41,6 +41,9 @@ type Result<T> = std::result::Result<T, SchemaError>;
 
 const ANY: NodeId = NodeId::ANY;
 
+/// Bounds up to here are exact, and written alike by everybody.
+const LARGEST: f64 = 9_007_199_254_740_992.0;
+
 /// Keywords that say nothing about validity.
 const ANNOTATIONS: [&str; 10] =
     ["$schema", "id", "$id", "title", "description", "comment", "$comment", "javaType", "default", "examples"];
@@ -155,8 +158,8 @@ impl<'a> Compiler<'a> {
         let bound = |keyword: &str| match schema.get(keyword) {
             None => Ok(None),
             Some(value) => match value.as_f64() {
-                Some(number) if number.is_finite() => Ok(Some(number)),
-                _ => Err(refuse(at, &format!("{keyword} must be a number"))),
+                Some(number) if number.abs() <= LARGEST => Ok(Some(number)),
+                _ => Err(refuse(at, &format!("{keyword} must be a number between -2^53 and 2^53"))),
             },
         };
         let (minimum, maximum) = (bound("minimum")?, bound("maximum")?);
@@ -234,9 +237,9 @@ impl<'a> Compiler<'a> {
 
     fn object(&mut self, schema: &'a Map<String, Value>, at: &str) -> Result<NodeId> {
         let open = match schema.get("additionalProperties") {
-            None | Some(Value::Bool(true)) => true,
+            None => true,
             Some(Value::Bool(false)) => false,
-            Some(_) => return Err(refuse(at, "additionalProperties must be true or false")),
+            Some(_) => return Err(refuse(at, "additionalProperties must be false or left out")),
         };
         let mut properties = Vec::new();
         match schema.get("properties") {
@@ -300,8 +303,9 @@ fn count(schema: &Map<String, Value>, keyword: &str, at: &str) -> Result<Option<
     match schema.get(keyword) {
         None => Ok(None),
         Some(value) => value
-            .as_u64()
-            .map(Some)
+            .as_f64()
+            .filter(|count| (0.0..=LARGEST).contains(count) && count.fract() == 0.0)
+            .map(|count| Some(count as u64))
             .ok_or_else(|| refuse(at, &format!("{keyword} must be a whole number that is not negative"))),
     }
 }

@@ -5,10 +5,13 @@
 //! through the C API: `objects`, `template`, `strings`, `writer`, `input`.
 
 mod codec;
+mod decode;
+mod encode;
 mod errors;
 mod input;
 mod live;
 mod message;
+mod named;
 mod objects;
 mod program;
 mod strings;
@@ -20,7 +23,7 @@ mod _native {
     #[pymodule_export]
     use crate::codec::Codec;
     #[pymodule_export]
-    use crate::message::{Call, CallError, CallResult, CallResultError, Send};
+    use crate::message::{Call, CallError, CallResult, CallResultError, Send, restore};
     #[pymodule_export]
     use crate::program::Program;
 }

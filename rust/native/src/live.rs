@@ -108,6 +108,10 @@ impl Reader<'_> {
         if text.len() > self.limits.number_chars {
             return Ok(Dom::Unwritable("number that is too long"));
         }
+        // As on the wire: only what is written as an integer may lie beyond the doubles.
+        if text.contains(['.', 'e', 'E']) && !text.parse::<f64>().is_ok_and(f64::is_finite) {
+            return Ok(Dom::Unwritable("non-finite number"));
+        }
         Ok(Dom::Number(text.into()))
     }
 

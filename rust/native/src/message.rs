@@ -1,17 +1,19 @@
 //! The five messages as Python classes: immutable, compared by their fields, their payload built at once or on first use.
 
 use evcore_core::build::Stop;
+use evcore_core::dom::read;
 use evcore_core::limits::Limits;
 use evcore_core::pass::Pass;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
 use pyo3::IntoPyObjectExt;
 
 use crate::errors::DEEPEST;
 use crate::input;
+use crate::named::named;
 use crate::objects::Objects;
 use crate::program::Program;
 
@@ -23,6 +25,8 @@ pub struct Source {
     pub end: u32,
     /// Builds the payload on first use; None: as untyped JSON.
     pub program: Option<Py<Program>>,
+    /// The payload keeps its schema; if not, the program only says what its properties are called.
+    pub judged: bool,
     /// The payload was `null`, which stands for `{}`.
     pub null: bool,
 }
@@ -53,20 +57,22 @@ impl Body {
         Self { value: Value::Later(PyOnceLock::new()), source: Some(source), violations: None }
     }
 
-    /// The same with violations that a policy let through.
-    pub fn with(mut self, violations: Py<PyTuple>) -> Self {
-        self.violations = Some(violations);
-        self
-    }
-
-    /// The same payload for another message.
-    pub fn again(&self, py: Python<'_>) -> PyResult<Self> {
-        let source = self.source.as_ref().map(|source| Source {
-            frame: source.frame.clone_ref(py),
-            program: source.program.as_ref().map(|program| program.clone_ref(py)),
-            ..*source
-        });
-        Ok(Self { value: Value::Built(self.value(py)?.clone().unbind()), source, violations: None })
+    /// The same payload with violations that a policy let through, and the bytes it came in, where they are given.
+    fn again(&self, py: Python<'_>, raw: Option<&Bound<'_, PyBytes>>, violations: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        let source = match (raw, &self.source) {
+            (Some(raw), _) => Some(Source {
+                frame: raw.clone().into_any().unbind(),
+                start: 0,
+                end: raw.as_bytes().len() as u32,
+                program: None,
+                judged: false,
+                null: false,
+            }),
+            (None, Some(source)) => Some(Source { frame: source.frame.clone_ref(py), program: None, ..*source }),
+            (None, None) => None,
+        };
+        let value = Value::Built(self.value(py)?.clone().unbind());
+        Ok(Self { value, source, violations: Some(violations.clone().unbind()) })
     }
 
     /// The payload, built now if it is not there yet.
@@ -93,6 +99,9 @@ impl Body {
             ..Limits::default()
         };
         let program = source.program.as_ref().map(Py::get);
+        if let (Some(program), false) = (program, source.judged) {
+            return Ok(named(py, program, &read(text, source.start as usize).0)?.unbind());
+        }
         let mut pass =
             Pass::new(text, source.start as usize, text.is_ascii(), 1, &limits, Objects::new(py, program));
         let built = match program {
@@ -116,6 +125,65 @@ impl Body {
     fn violations<'py>(&self, py: Python<'py>) -> Bound<'py, PyTuple> {
         self.violations.as_ref().map_or_else(|| PyTuple::empty(py), |violations| violations.bind(py).clone())
     }
+}
+
+/// What `pickle` and `copy` keep of a message: its class and fields, and what was received with it.
+fn restorable<'py>(
+    message: &Bound<'py, PyAny>,
+    body: &Body,
+    fields: impl IntoPyObject<'py>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = message.py();
+    let restore = py.import("evcore._native")?.getattr("_restore")?;
+    let fields = fields.into_bound_py_any(py)?;
+    (restore, (message.get_type(), fields, body.raw(py), body.violations(py))).into_bound_py_any(py)
+}
+
+/// A message as it was when it was pickled.
+#[pyfunction]
+#[pyo3(name = "_restore")]
+pub fn restore<'py>(
+    class: &Bound<'py, PyType>,
+    fields: &Bound<'py, PyTuple>,
+    raw: Option<&Bound<'py, PyBytes>>,
+    violations: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    again(&class.call1(fields)?, raw, violations)
+}
+
+/// The same message with these violations, and these bytes where some are given.
+pub fn again<'py>(
+    message: &Bound<'py, PyAny>,
+    raw: Option<&Bound<'py, PyBytes>>,
+    violations: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = message.py();
+    let body = |body: &Body| body.again(py, raw, violations);
+    if let Ok(call) = message.cast::<Call>() {
+        let call = call.get();
+        let again = Call { id: call.id.clone_ref(py), action: call.action.clone_ref(py), body: body(&call.body)? };
+        return again.into_bound_py_any(py);
+    }
+    if let Ok(send) = message.cast::<Send>() {
+        let send = send.get();
+        let again = Send { id: send.id.clone_ref(py), action: send.action.clone_ref(py), body: body(&send.body)? };
+        return again.into_bound_py_any(py);
+    }
+    if let Ok(result) = message.cast::<CallResult>() {
+        let result = result.get();
+        let action = result.action.as_ref().map(|action| action.clone_ref(py));
+        return CallResult { id: result.id.clone_ref(py), action, body: body(&result.body)? }.into_bound_py_any(py);
+    }
+    if let Ok(error) = message.cast::<CallError>() {
+        let error = error.get();
+        let (id, code) = (error.id.clone_ref(py), error.code.clone_ref(py));
+        let description = error.description.clone_ref(py);
+        return CallError { id, code, description, body: body(&error.body)? }.into_bound_py_any(py);
+    }
+    let error = message.cast::<CallResultError>()?.get();
+    let (id, code) = (error.id.clone_ref(py), error.code.clone_ref(py));
+    let description = error.description.clone_ref(py);
+    CallResultError { id, code, description, body: body(&error.body)? }.into_bound_py_any(py)
 }
 
 /// `Name(field=…, field=…)`
@@ -234,7 +302,7 @@ macro_rules! request {
 
             fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
                 let (py, me) = (slf.py(), slf.get());
-                (slf.get_type(), (me.id(py)?, me.action(py)?, me.payload(py)?)).into_bound_py_any(py)
+                restorable(slf.as_any(), &me.body, (me.id(py)?, me.action(py)?, me.payload(py)?))
             }
         });
     };
@@ -277,7 +345,7 @@ message!(CallResult, 3, [id, payload], {
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let (py, me) = (slf.py(), slf.get());
-        (slf.get_type(), (me.id(py)?, me.payload(py)?, me.action(py))).into_bound_py_any(py)
+        restorable(slf.as_any(), &me.body, (me.id(py)?, me.payload(py)?, me.action(py)))
     }
 });
 
@@ -338,7 +406,7 @@ macro_rules! refusal {
             fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
                 let (py, me) = (slf.py(), slf.get());
                 let fields = (me.id(py)?, me.code(py)?, me.description(py)?, me.details(py)?);
-                (slf.get_type(), fields).into_bound_py_any(py)
+                restorable(slf.as_any(), &me.body, fields)
             }
         });
     };
