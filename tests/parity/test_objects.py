@@ -243,7 +243,7 @@ def test_verdict_on_objects_that_are_not_json(backend: str, value: Any, due: Any
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_decimal_text_decides(backend: str) -> None:
-    """Every tenth from 0.0 to 199.9 is a multiple of 0.1, nothing between them is; binary division misjudges a third."""
+    """Every tenth from 0.0 to 199.9 is a multiple of 0.1, nothing between them is."""
     codec = make(backend, "ocpp1.6")
 
     def limit(number: Any) -> list[Any]:

@@ -6,6 +6,7 @@ frames.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from random import Random
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from evcore import Limits, SchemaError
 from json_corpus import CASES, families
 from proof.backends import AVAILABLE, make, messages
 from proof.document import Style, value, write
@@ -29,12 +31,21 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("EVCORE_BACKEND") == "pure", reason="runs with the native backend's tests"),
 ]
 
+
+def tolerate(message: Any, violations: Any) -> bool:
+    """A policy that lets through whatever has a readable payload, but for missing properties."""
+    return all(violation.keyword != "required" for violation in violations)
+
+
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"lazy": True},
     {"names": "snake"},
     {"formats": False},
     {"lazy": True, "names": "snake"},
+    {"policy": tolerate},
+    {"policy": tolerate, "names": "snake"},
+    {"policy": tolerate, "lazy": True},
 )
 
 
@@ -153,3 +164,104 @@ def seed_frames(version: str, rng: Random) -> list[bytes]:
         if mode is Mode.RANDOM
     ]
     return [*found, b'[4,"id","GenericError","what",{"a":[1,2.5]}]', b'[5,"id","FormatViolation","",{}]']
+
+
+@pytest.mark.parametrize("version", FOLDERS)
+def test_limits(version: str) -> None:
+    """Frames against limits of every size, tiny ones included: the same limit, sentence, byte and answer."""
+    rng = Random(f"limits {version}")
+    seeds = [frame for frame in seed_frames(version, rng) if len(frame) < 4000]
+    settings = [
+        Limits(**{name: rng.choice([value for value in values if allowed(name, value)])})
+        for name, values in (
+            ("frame_bytes", (64, 200, 1000)),
+            ("depth", (2, 3, 4, 6)),
+            ("id_chars", (1, 2, 5)),
+            ("string_bytes", (1, 5, 12, 20, 40, 100)),
+            ("number_chars", (1, 2, 3, 8)),
+            ("items", (1, 2, 3, 4, 5, 8)),
+            ("violations", (1, 2, 3)),
+        )
+        if any(allowed(name, value) for value in values)
+        for _ in range(4)
+    ]
+    for frame in (*seeds, *scrambled(seeds, rng, SIZES.scrambled // 10)):
+        limits = rng.choice(settings)
+        agree(version, frame, options={"limits": limits, "lazy": rng.random() < 0.3}, judge=rng.random() < 0.8)
+
+
+def allowed(name: str, value: int) -> bool:
+    """Whether `Limits` takes the value at all."""
+    try:
+        Limits(**{name: value})
+    except ValueError:
+        return False
+    return True
+
+
+SCHEMAS: tuple[Any, ...] = (
+    {}, {"type": "object"}, {"type": "nothing"}, {"type": ["string", "null"]}, {"minLength": 1},
+    {"type": "string", "minLength": 1}, True, [], 5, None,
+    {"type": "string", "pattern": "a"}, {"type": "string", "format": "email"}, {"type": "string", "enum": [1]},
+    {"type": "string", "enum": []}, {"enum": ["a"]},
+    {"type": "string", "maxLength": -1}, {"type": "string", "maxLength": 2.0}, {"type": "string", "maxLength": "2"},
+    {"type": "number", "multipleOf": 0.1},
+    {"type": "number", "multipleOf": 0.5}, {"type": "number", "multipleOf": 1}, {"type": "number", "multipleOf": 0},
+    {"type": "integer", "multipleOf": 0.01},
+    {"type": "number", "minimum": "0"}, {"type": "array"}, {"type": "array", "items": {}},
+    {"type": "array", "items": [{}]}, {"type": "array", "minItems": -1, "items": {}},
+    {"type": "object", "additionalProperties": True}, {"type": "object", "additionalProperties": {}},
+    {"type": "object", "additionalProperties": False},
+    {"type": "object", "required": ["a"]}, {"type": "object", "properties": {"a": {}}, "required": ["a", "b"]},
+    {"type": "object", "required": "a"}, {"type": "object", "properties": []},
+    {"type": "object", "properties": {"a": {"$ref": "#/definitions/A"}}},
+    {"type": "object", "properties": {"a": {"$ref": "other.json"}}},
+    {"definitions": {"A": {"$ref": "#/definitions/A"}}, "type": "object",
+        "properties": {"a": {"$ref": "#/definitions/A"}}},
+    {"definitions": {"A": {"type": "array", "items": {"$ref": "#/definitions/A"}}}, "type": "object",
+        "properties": {"a": {"$ref": "#/definitions/A"}}},
+    {"definitions": {"A/b~c": {"type": "string"}}, "type": "object",
+        "properties": {"a": {"$ref": "#/definitions/A~1b~0c"}}},
+    *({"type": "object", "properties": {f"p{i}": {"type": "integer"} for i in range(n)},
+        "additionalProperties": False} for n in (1, 62, 63, 64, 65)),
+    {"$schema": "x", "id": 1, "title": 2, "description": 3, "$comment": 4, "default": 5, "examples": 6,
+        "javaType": 7, "comment": 8, "type": "null"},
+    {"type": "boolean", "maxLength": 3}, {"type": "object", "anyOf": []}, {"type": "integer", "exclusiveMinimum": 3},
+    {"const": 1},
+)  # fmt: skip
+SAMPLES: tuple[Any, ...] = (
+    None,
+    True,
+    1,
+    1.0,
+    1.5,
+    0.35,
+    "",
+    "abc",
+    "a@b",
+    [],
+    [1],
+    [[]],
+    {},
+    {"a": 1},
+    {"a": "x"},
+    {"a": [[]]},
+    {"p0": 1, "p61": "x", "p62": "x", "p63": "x"},
+)
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=[repr(schema)[:60] for schema in SCHEMAS])
+def test_schemas(schema: Any) -> None:
+    """A schema of the user's: both compile it and judge alike, or both refuse it."""
+    text = json.dumps(schema).encode()
+    compiled = []
+    for backend in ("native", "pure"):
+        try:
+            compiled.append(messages(backend).Program(text, version="ocpp2.0.1"))
+        except SchemaError:
+            compiled.append(None)
+    native, pure = compiled
+    assert (native is None) == (pure is None), "one compiles what the other refuses"
+    if native is not None:
+        for sample in SAMPLES:
+            assert observed(native.check, sample) == observed(pure.check, sample), sample

@@ -44,4 +44,5 @@ def test_verdicts(backend: str, version: str) -> None:
             for what, document in cases(entry, rng):
                 judge.judge(entry, document, what, rng)
     print(version, judge.report())
+    assert not judge.disagreements, "\n".join(judge.disagreements[:10])
     assert 0 < judge.valid < judge.cases

@@ -1,6 +1,7 @@
 """Codecs over either backend, side by side in one process.
 
-`AVAILABLE` are the backends that can be imported; `BACKENDS` those this run is about: the one EVCORE_BACKEND names, else all.
+`AVAILABLE` are the backends that can be imported; `BACKENDS` those this run is about: the one named by
+EVCORE_BACKEND, else all.
 """
 
 from __future__ import annotations

@@ -42,15 +42,14 @@ CODES_2 = CODES_1_6 | {
     "maxItems": "OccurrenceConstraintViolation",
     "depth": "FormatViolation",
 }
+_COMMON = frozenset(
+    "NotImplemented NotSupported InternalError ProtocolError SecurityError PropertyConstraintViolation"
+    " TypeConstraintViolation GenericError".split()
+)
 ERROR_CODES = {
-    "ocpp1.6": frozenset(
-        "NotImplemented NotSupported InternalError ProtocolError SecurityError FormationViolation PropertyConstraintViolation"
-        " OccurenceConstraintViolation TypeConstraintViolation GenericError".split()
-    ),
-    "ocpp2.0.1": frozenset(
-        "NotImplemented NotSupported InternalError ProtocolError SecurityError FormatViolation PropertyConstraintViolation"
-        " OccurrenceConstraintViolation TypeConstraintViolation GenericError MessageTypeNotSupported RpcFrameworkError".split()
-    ),
+    "ocpp1.6": _COMMON | {"FormationViolation", "OccurenceConstraintViolation"},
+    "ocpp2.0.1": _COMMON
+    | {"FormatViolation", "OccurrenceConstraintViolation", "MessageTypeNotSupported", "RpcFrameworkError"},
 }
 ERROR_CODES["ocpp2.1"] = ERROR_CODES["ocpp2.0.1"]
 

@@ -1,8 +1,8 @@
 """Independent judges: `jsonschema` (Python) and `jsonschema-rs` (Rust), made to speak the contract's language.
 
-In: an `Entry` and a document. Out: findings (place and keyword), from which `contract` makes the exact violations. Neither judge
-sees repeated members, so those are renamed first and the schema is given the new names as well; what the judges lack or
-round (decimals, formats) is in `DECIDED`, each with its reason.
+In: an `Entry` and a document. Out: findings (place and keyword), from which `contract` makes the exact violations.
+Neither judge sees repeated members, so those are renamed first and the schema is given the new names as well; what the
+judges lack or round (decimals, formats) is in `DECIDED`, each with its reason.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from proof.inventory import Entry, Schema
 DECIDED = {
     "multipleOf": "both judges divide binary floats; OCPP's 0.1 is decimal, so the number's text decides",
     "maximum-integer": "the contract compares bounds as doubles, the judges compare big integers exactly",
-    "integer": "whether a number is whole is decided on its text; a double loses digits beyond the 17th and small exponents",
+    "integer": "whether a number is whole is decided on its text; a double loses digits and small exponents",
     "uniqueKeys": "JSON parsers drop repeated members before a judge can see them",
     "format": "format is an annotation for the judges; date-time and uri have their own comparison",
 }
@@ -311,7 +311,7 @@ def plain(findings: set[Finding]) -> set[tuple[Path, str, str | None]]:
 
 
 def excused(difference: set[tuple[Path, str, str | None]], judged: Judged) -> list[str] | None:
-    """The reasons (keys of `DECIDED`) that explain how a stock judge differs from the codec; None when one is missing."""
+    """The reasons (keys of `DECIDED`) why a stock judge differs from the codec; None when one is missing."""
     reasons = []
     for path, keyword, _ in difference:
         value = judged.value

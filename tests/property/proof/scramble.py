@@ -1,6 +1,6 @@
 """Hostile frames: valid ones with bytes flipped, cut, inserted, tokens swapped, and plain noise. Seeded.
 
-In: valid frames. Out: bytes that may be anything, most of them nearly a frame, since plain noise dies at the first byte.
+In: valid frames. Out: bytes that may be anything; most are nearly a frame, since plain noise dies at the first byte.
 """
 
 from __future__ import annotations
@@ -13,11 +13,14 @@ TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*|true|false|null|[\[\]
 INSERTS = (
     *(bytes([b]) for b in b'"\\[]{},:0-+.eEtfn \t\r\n/'),
     b"\x00", b"\x1f", b"\x7f", b"\x80", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x98\x80", b"\xff", b"\xef\xbb\xbf",
-    b"\\u", b"\\ud83d", b"\\ude00", b"\\u0000", b"null", b"NaN", b"1e999", b"-0", b"0.1", b"1E400", b'""', b"{}", b"[]", b"[[[[", b'{"":', b'"a":1,',
+    b"\\u", b"\\ud83d", b"\\ude00", b"\\u0000", b"null", b"NaN", b"1e999", b"-0", b"0.1", b"1E400", b'""', b"{}",
+    b"[]", b"[[[[", b'{"":', b'"a":1,',
 )  # fmt: skip
 SWAPS = (
-    b"null", b"true", b"false", b"0", b"-1", b"1.0", b"3e2", b"0.05", b"1e309", b"12345678901234567890", b'""', b'"x"', b'"\\ud800"', b'"\\u0041"',
-    b"{}", b"[]", b"[{}]", b'{"a":1,"a":2}', b'"2026-01-02T03:04:05Z"', b'"2026-02-30T00:00:00Z"', b'"' + b"x" * 300 + b'"', b"9" * 130, b"[" * 70 + b"]" * 70,
+    b"null", b"true", b"false", b"0", b"-1", b"1.0", b"3e2", b"0.05", b"1e309", b"12345678901234567890", b'""',
+    b'"x"', b'"\\ud800"', b'"\\u0041"',
+    b"{}", b"[]", b"[{}]", b'{"a":1,"a":2}', b'"2026-01-02T03:04:05Z"', b'"2026-02-30T00:00:00Z"',
+    b'"' + b"x" * 300 + b'"', b"9" * 130, b"[" * 70 + b"]" * 70,
 )  # fmt: skip
 
 
