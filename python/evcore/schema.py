@@ -181,23 +181,23 @@ def program(
 
     Raises KeyError for an action that is not in `actions(version)[kind]`.
     """
-    if action.removesuffix(_SIGNED) not in actions(version)[kind]:
-        raise KeyError(action)
     key = (backend.Program, version, kind, action, snake_names, formats)
     found = _cache.programs.get(key)
-    if found is None:
-        with _cache.lock:
-            if key not in _cache.programs:
-                wire_names = property_names(version, kind, action)
-                _cache.programs[key] = backend.Program(
-                    json.dumps(_schema(version, kind, action), ensure_ascii=False).encode(),
-                    version=version,
-                    snake={wire: snake(wire) for wire in sorted(wire_names)} if snake_names else None,
-                    aliases=_spellings(version, wire_names),
-                    formats=formats,
-                )
-            found = _cache.programs[key]
-    return found
+    if found is not None:
+        return found
+    with _cache.lock:
+        if key not in _cache.programs:
+            if action.removesuffix(_SIGNED) not in actions(version)[kind]:
+                raise KeyError(action)
+            wire_names = property_names(version, kind, action)
+            _cache.programs[key] = backend.Program(
+                json.dumps(_schema(version, kind, action), ensure_ascii=False).encode(),
+                version=version,
+                snake={wire: snake(wire) for wire in sorted(wire_names)} if snake_names else None,
+                aliases=_spellings(version, wire_names),
+                formats=formats,
+            )
+        return _cache.programs[key]
 
 
 def compile(  # noqa: A001 - evcore.schema.compile, as in re.compile

@@ -14,9 +14,13 @@ CONTRACT = Path(__file__).resolve().parents[2] / "docs" / "codec.md"
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    section = CONTRACT.read_text("utf-8").partition("## 7.")[2]
-    documented = {name: int(value.replace(",", "")) for name, value in re.findall(r"`(\w+)` ([\d,]+)", section)}
+    defaults, highest = CONTRACT.read_text("utf-8").partition("## 7.")[2].split("Each is at least 1")
+    documented = {name: int(value.replace(",", "")) for name, value in re.findall(r"`(\w+)` ([\d,]+)", defaults)}
     assert documented == Limits()._asdict()
+    for name, value in re.findall(r"`(\w+)` (\d+)", highest):
+        assert Limits(**{name: int(value)})._asdict()[name] == int(value)
+        with pytest.raises(ValueError, match=f"between 1 and {value}"):
+            Limits(**{name: int(value) + 1})
 
 
 @pytest.mark.parametrize("name", Limits._fields)

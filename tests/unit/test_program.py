@@ -39,7 +39,7 @@ def on_the_wire(backend: Any) -> Judge:
             {"call": ("Test",), "result": (), "send": ()},
             lambda kind, action: program,
             lazy=False,
-            limits=(1 << 20, 64, 36, 1 << 18, 128, 1 << 14, 100),
+            limits=(1 << 20, 64, 36, 1 << 18, 640, 1 << 14, 100),
             answer_unknown_kind=False,
             tolerate=None,
             further=None,
@@ -118,7 +118,13 @@ def test_whole_bounds_are_ints(on_the_wire: Judge) -> None:
     assert (violation[2], type(violation[2])) == (0.1, float)
 
 
-def test_bounds_compare_as_doubles(judge: Judge) -> None:
+def test_bounds_compare_as_doubles(judge: Judge, on_the_wire: Judge) -> None:
+    assert judge({"type": "integer", "maximum": 2**53}, str(2**53 + 1)) == []
+    assert judge({"type": "integer", "minimum": 2**53}, str(2**53 - 1)) != []
+    assert judge({"type": "integer", "minimum": -(2**53)}, str(-(2**53) - 1)) == []
+    for sign, keyword in (("", "maximum"), ("-", "minimum")):
+        found = on_the_wire({"type": "integer", "minimum": 0, "maximum": 1}, sign + "9" * 400)
+        assert [entry[1] for entry in found] == [keyword]
     assert judge({"type": "integer", "maximum": 2**53 - 2}, str(2**53 - 1)) != []
     assert judge({"type": "number", "maximum": 0.1}, "0.1000000000000000000001") == []
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,7 @@ def test_each_program_is_made_once(backend: Any, monkeypatch: pytest.MonkeyPatch
         class Program:
             def __new__(cls, *args: Any, **options: Any) -> Any:
                 made.append(threading.get_ident())
+                time.sleep(0.05)
                 return backend.Program(*args, **options)
 
     barrier = threading.Barrier(8)

@@ -125,6 +125,16 @@ def test_snake_names(make_codec: Any, version: str) -> None:
     assert [v.pointer for v in caught.value.violations] == ["/data/my_key"]
 
 
+def test_keys_below_data_are_the_vendors_own(make_codec: Any) -> None:
+    """Even where they look like names of OCPP's, and even where customData hangs below them."""
+    codec = make_codec("ocpp2.1", names="snake")
+    codec.extend_custom_data("v", {"type": "object", "properties": {"n": {"type": "integer"}}})
+    data = {"message_id": {"customData": {"vendorId": "v", "n": "x"}}}
+    with pytest.raises(PayloadError) as caught:
+        codec.decode(f'[2,"1","DataTransfer",{json.dumps({"vendorId": "w", "data": data})}]')
+    assert [v.pointer for v in caught.value.violations] == ["/data/message_id/customData/n"]
+
+
 # Text in 1.6
 
 
