@@ -111,7 +111,7 @@ fn month_days(year: u32, month: u32) -> Option<u32> {
     match month {
         1 | 3 | 5 | 7 | 8 | 10 | 12 => Some(31),
         4 | 6 | 9 | 11 => Some(30),
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => Some(29),
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => Some(29),
         2 => Some(28),
         _ => None,
     }
@@ -229,10 +229,29 @@ mod tests {
 
     #[test]
     fn uris() {
-        for good in ["ftp://user:pw@host:21/a%20b?q#f", "http://[::1]:8080/", "urn:a:b", "file:///tmp/x", "http://h", "a:", "http://[v1.x:y]/"] {
+        for good in [
+            "ftp://user:pw@host:21/a%20b?q#f",
+            "http://[::1]:8080/",
+            "urn:a:b",
+            "file:///tmp/x",
+            "http://h",
+            "a:",
+            "http://[v1.x:y]/",
+        ] {
             assert!(uri(good.as_bytes()), "{good}");
         }
-        for bad in ["", "host/path", "1http://h", "http://h/a b", "http://h/%zz", "http://h:x/", "http://[::1/", "http://ü/", "http://h/#a#b", ":x"] {
+        for bad in [
+            "",
+            "host/path",
+            "1http://h",
+            "http://h/a b",
+            "http://h/%zz",
+            "http://h:x/",
+            "http://[::1/",
+            "http://ü/",
+            "http://h/#a#b",
+            ":x",
+        ] {
             assert!(!uri(bad.as_bytes()), "{bad}");
         }
     }

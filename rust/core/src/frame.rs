@@ -205,7 +205,9 @@ impl Rules<'_> {
         let code = if id.is_some() { Code::Format } else { Code::Framework };
         let reply = match (kind, &id) {
             (Some(kind::CALL), Some(id)) => Some((kind::CALL, id.as_str())),
-            (Some(kind::CALL_RESULT), Some(id)) if self.version == Version::V21 => Some((kind::CALL_RESULT, id.as_str())),
+            (Some(kind::CALL_RESULT), Some(id)) if self.version == Version::V21 => {
+                Some((kind::CALL_RESULT, id.as_str()))
+            }
             (_, Some(_)) | (Some(kind::CALL_RESULT..=kind::SEND), None) => None,
             (_, None) => self.nameless(),
         };
@@ -276,15 +278,8 @@ impl Rules<'_> {
                 return Err(refuse(&format!("message id is not a string of 1 to {most} characters")));
             }
         };
-        let mut frame = Frame {
-            kind,
-            id,
-            action: None,
-            code: None,
-            description: String::new(),
-            payload: None,
-            value: Dom::Null,
-        };
+        let mut frame =
+            Frame { kind, id, action: None, code: None, description: String::new(), payload: None, value: Dom::Null };
         match kind {
             kind::CALL | kind::SEND => match &elements[2] {
                 Dom::Text(action) => frame.action = Some(action.to_string()),
@@ -372,8 +367,11 @@ fn torn_head(text: &[u8]) -> (Option<u8>, Option<String>) {
     if text.get(at) != Some(&b'"') {
         return (kind, None);
     }
-    let id: Vec<u8> =
-        text[at + 1..].iter().copied().take_while(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')).collect();
+    let id: Vec<u8> = text[at + 1..]
+        .iter()
+        .copied()
+        .take_while(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'))
+        .collect();
     let end = at + 1 + id.len();
     let closed = text.get(end) == Some(&b'"') && text.get(skip_space(text, end + 1)) == Some(&b',');
     let id = String::from_utf8(id).ok().filter(|id| closed && (1..=255).contains(&id.len()));

@@ -175,7 +175,16 @@ mod tests {
 
     #[test]
     fn doubles_are_those_of_the_standard_library() {
-        for text in ["0.1", "-0.0", "230.1", "1e-7", "123456789.123456789", "9007199254740993", "0.30000000000000004", "1.7976931348623157e308"] {
+        for text in [
+            "0.1",
+            "-0.0",
+            "230.1",
+            "1e-7",
+            "123456789.123456789",
+            "9007199254740993",
+            "0.30000000000000004",
+            "1.7976931348623157e308",
+        ] {
             let value = lexeme(text.as_bytes(), 0).unwrap().double(text.as_bytes());
             assert_eq!(value.map(f64::to_bits), Some(text.parse::<f64>().unwrap().to_bits()), "{text}");
         }

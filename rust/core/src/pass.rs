@@ -62,7 +62,18 @@ pub struct Pass<'a, B> {
 impl<'a, B: Build> Pass<'a, B> {
     /// A pass over `text` from `at` on, inside `depth` containers already.
     pub fn new(text: &'a [u8], at: usize, ascii: bool, depth: u32, limits: &'a Limits, build: B) -> Self {
-        Self { text, ascii, limits, at, depth, build, unique: true, item: 0, trouble: Trouble::Build, scratch: Vec::new() }
+        Self {
+            text,
+            ascii,
+            limits,
+            at,
+            depth,
+            build,
+            unique: true,
+            item: 0,
+            trouble: Trouble::Build,
+            scratch: Vec::new(),
+        }
     }
 
     /// Lets duplicate keys pass: the last one counts.
@@ -205,10 +216,10 @@ impl<'a, B: Build> Pass<'a, B> {
         if bytes.len() > bounds.max_length && (self.ascii || code_points(bytes) > bounds.max_length) {
             return Err(self.violation());
         }
-        if let Some(format) = bounds.format {
-            if !format.holds(bytes) {
-                return Err(self.violation());
-            }
+        if let Some(format) = bounds.format
+            && !format.holds(bytes)
+        {
+            return Err(self.violation());
         }
         self.text_value(bytes)
     }
@@ -217,11 +228,11 @@ impl<'a, B: Build> Pass<'a, B> {
     fn choice(&mut self, choice: &Enum) -> Judged<B::Value> {
         self.quote()?;
         let guess = choice.guess(self.item);
-        if let (true, Some((quoted, string))) = (choice.free, choice.expected.get(guess)) {
-            if let Some(end) = quoted.follows(self.text, self.at) {
-                self.at = end;
-                return self.build_with(|build| build.shared(*string));
-            }
+        if let (true, Some((quoted, string))) = (choice.free, choice.expected.get(guess))
+            && let Some(end) = quoted.follows(self.text, self.at)
+        {
+            self.at = end;
+            return self.build_with(|build| build.shared(*string));
         }
         let start = self.at;
         match self.plain_end() {
@@ -308,7 +319,8 @@ impl<'a, B: Build> Pass<'a, B> {
     fn integer(&mut self, bounds: &Numeric) -> Judged<B::Value> {
         let start = self.at;
         let lexeme = self.due_lexeme()?;
-        if !lexeme.is_integer() && !(bounds.whole && number::is_multiple(&self.text[start..lexeme.end()], 0)) {
+        let whole = || bounds.whole && number::is_multiple(&self.text[start..lexeme.end()], 0);
+        if !lexeme.is_integer() && !whole() {
             return Err(self.violation());
         }
         if !bounds.free {
@@ -370,7 +382,7 @@ impl<'a, B: Build> Pass<'a, B> {
         let mark = self.build.open();
         let outer = self.item;
         let mut count = 0;
-        if self.first(b']')? {
+        if self.first(b']') {
             loop {
                 self.item = count as usize;
                 self.count(&mut count)?;
@@ -393,7 +405,7 @@ impl<'a, B: Build> Pass<'a, B> {
         self.deeper()?;
         let mark = self.build.open();
         let mut count = 0;
-        if self.first(b']')? {
+        if self.first(b']') {
             loop {
                 self.count(&mut count)?;
                 let value = self.any()?;
@@ -428,7 +440,7 @@ impl<'a, B: Build> Pass<'a, B> {
         let mut arrived = if shape.is_some() { None } else { Some(Vec::new()) };
         let mut built = self.begin(object.index, shape)?;
         let mut seen = 0_u64;
-        if self.first(b'}')? {
+        if self.first(b'}') {
             let mut slot = 0;
             loop {
                 let (guess, rest) = match expected.split_first() {
@@ -480,12 +492,12 @@ impl<'a, B: Build> Pass<'a, B> {
         if self.text.get(self.at) != Some(&b'"') {
             return Err(self.not_json(self.at));
         }
-        if let Some(expected) = object.expected.get(guess) {
-            if let Some(end) = expected.quoted.follows(self.text, self.at + 1) {
-                self.at = end;
-                self.skip_space();
-                return Ok(guess);
-            }
+        if let Some(expected) = object.expected.get(guess)
+            && let Some(end) = expected.quoted.follows(self.text, self.at + 1)
+        {
+            self.at = end;
+            self.skip_space();
+            return Ok(guess);
         }
         self.looked_up(object, slot)
     }
@@ -511,7 +523,7 @@ impl<'a, B: Build> Pass<'a, B> {
         let mut seen = 0_u64;
         let mut names = Names::default();
         let mut count = 0;
-        if self.first(b'}')? {
+        if self.first(b'}') {
             loop {
                 self.count(&mut count)?;
                 let name = self.name()?;
@@ -547,7 +559,7 @@ impl<'a, B: Build> Pass<'a, B> {
         let mut value = self.build_with(B::open_object)?;
         let mut names = Names::default();
         let mut count = 0;
-        if self.first(b'}')? {
+        if self.first(b'}') {
             loop {
                 self.count(&mut count)?;
                 let name = self.name()?;
@@ -572,9 +584,8 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     fn put(&mut self, object: &mut B::Value, key: Key<'_>, member: B::Value) -> Judged<()> {
-        self.build.put(object, key, member).map_err(|stop| {
+        self.build.put(object, key, member).inspect_err(|_stop| {
             self.trouble = Trouble::Build;
-            stop
         })
     }
 
@@ -611,13 +622,13 @@ impl<'a, B: Build> Pass<'a, B> {
 
     /// Whether a container has a first member.
     #[inline]
-    fn first(&mut self, close: u8) -> Judged<bool> {
+    fn first(&mut self, close: u8) -> bool {
         self.skip_space();
         if self.text.get(self.at) == Some(&close) {
             self.at += 1;
-            return Ok(false);
+            return false;
         }
-        Ok(true)
+        true
     }
 
     /// Whether a container has a next member.
@@ -663,17 +674,15 @@ impl<'a, B: Build> Pass<'a, B> {
 
     #[inline]
     fn build_with(&mut self, make: impl FnOnce(&mut B) -> Judged<B::Value>) -> Judged<B::Value> {
-        make(&mut self.build).map_err(|stop| {
+        make(&mut self.build).inspect_err(|_stop| {
             self.trouble = Trouble::Build;
-            stop
         })
     }
 
     #[inline]
     fn begin(&mut self, object: u32, shape: Option<u8>) -> Judged<B::Object> {
-        self.build.begin(object, shape).map_err(|stop| {
+        self.build.begin(object, shape).inspect_err(|_stop| {
             self.trouble = Trouble::Build;
-            stop
         })
     }
 

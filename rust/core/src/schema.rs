@@ -299,6 +299,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
+#[expect(clippy::cast_sign_loss, reason = "negative counts are refused before")]
 fn count(schema: &Map<String, Value>, keyword: &str, at: &str) -> Result<Option<u64>> {
     match schema.get(keyword) {
         None => Ok(None),
@@ -332,7 +333,10 @@ mod tests {
             (r#"{"type":"object","properties":{"a":{"oneOf":[]}}}"#, "/properties/a"),
             (r#"{"type":["string","null"]}"#, "lists of types"),
             (r#"{"$ref":"other.json"}"#, "#/definitions/"),
-            (r##"{"$ref":"#/definitions/A","definitions":{"A":{"type":"array","items":{"$ref":"#/definitions/A"}}}}"##, "circle"),
+            (
+                r##"{"$ref":"#/definitions/A","definitions":{"A":{"type":"array","items":{"$ref":"#/definitions/A"}}}}"##,
+                "circle",
+            ),
             (r#"{"type":"number","multipleOf":0.25}"#, "power of ten"),
             (r#"{"enum":["a"]}"#, "needs a type"),
             (r#"{"type":"string","format":"email"}"#, "format"),

@@ -35,10 +35,7 @@ impl Table {
             .map(|seed| (0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * seed + 1)) | 1)
             .min_by_key(|&factor| {
                 let mut taken = vec![false; 1 << bits];
-                entries
-                    .iter()
-                    .filter(|entry| std::mem::replace(&mut taken[slot(entry, factor, shift)], true))
-                    .count()
+                entries.iter().filter(|entry| std::mem::replace(&mut taken[slot(entry, factor, shift)], true)).count()
             })
             .unwrap_or(1);
         let mut slots = vec![0_u16; 1 << bits];
@@ -102,7 +99,18 @@ mod tests {
 
     #[test]
     fn every_string_is_found_and_no_other() {
-        let strings = ["", "a", "b", "Energy.Active.Import.Register", "Energy.Active.Export.Register", "unit", "value", "L1", "L2", "L1-N"];
+        let strings = [
+            "",
+            "a",
+            "b",
+            "Energy.Active.Import.Register",
+            "Energy.Active.Export.Register",
+            "unit",
+            "value",
+            "L1",
+            "L2",
+            "L1-N",
+        ];
         let table = Table::new(strings);
         for (index, string) in strings.iter().enumerate() {
             assert_eq!(table.find(string.as_bytes()), Some(index));

@@ -33,7 +33,7 @@ fn ends16(low: u64, high: u64) -> u32 {
     let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
     let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
     let controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)) as u32
+    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)).cast_unsigned()
 }
 
 /// The first quote, backslash or control byte at or after `at`; `text.len()` when there is none.
@@ -232,7 +232,8 @@ mod tests {
 
     #[test]
     fn lone_surrogates_and_unknown_escapes_are_refused() {
-        for text in [r#"\ud800""#, r#"\udc00""#, r#"\ud800\n""#, r#"\ud800\ud800""#, r#"\x""#, r#"\u12g4""#, r#"\u12""#] {
+        for text in [r#"\ud800""#, r#"\udc00""#, r#"\ud800\n""#, r#"\ud800\ud800""#, r#"\x""#, r#"\u12g4""#, r#"\u12""#]
+        {
             let (end, _) = string_end(text.as_bytes(), 0).unwrap();
             assert!(unescape(text.as_bytes(), 0, end, &mut Vec::new()).is_err(), "{text}");
         }

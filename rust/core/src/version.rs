@@ -75,10 +75,8 @@ const CODES_2X: [&str; 12] = [
 ];
 
 /// Spellings that differ between 1.6 and 2.x.
-const SPELLINGS: [(&str, &str); 2] = [
-    ("FormationViolation", "FormatViolation"),
-    ("OccurenceConstraintViolation", "OccurrenceConstraintViolation"),
-];
+const SPELLINGS: [(&str, &str); 2] =
+    [("FormationViolation", "FormatViolation"), ("OccurenceConstraintViolation", "OccurrenceConstraintViolation")];
 
 impl Version {
     /// The version with this subprotocol name.

@@ -34,7 +34,9 @@ impl Quoted {
             // Bytes that UTF-8 does not have.
             (window, mask) = ([0xFF; 32], [0xFF; 32]);
         }
-        for ((window, mask), &byte) in window.iter_mut().zip(&mut mask).zip(&*bytes).filter(|((_, mask), _)| **mask == 0) {
+        for ((window, mask), &byte) in
+            window.iter_mut().zip(&mut mask).zip(&*bytes).filter(|((_, mask), _)| **mask == 0)
+        {
             (*window, *mask) = (byte, 0xFF);
         }
         let halves = |bytes: &[u8; 32], at| [word(bytes, at).unwrap_or(0), word(bytes, at + 8).unwrap_or(0)];
@@ -118,11 +120,26 @@ mod tests {
     #[test]
     fn a_word_is_recognised_with_what_closes_it_only() {
         let padding = " ".repeat(32);
-        for name in ["", "a", "connectorId", "fourteen bytes", "fifteen bytes..", "chargingSchedulePeriod", "é", &"x".repeat(30), &"y".repeat(70)] {
+        for name in [
+            "",
+            "a",
+            "connectorId",
+            "fourteen bytes",
+            "fifteen bytes..",
+            "chargingSchedulePeriod",
+            "é",
+            &"x".repeat(30),
+            &"y".repeat(70),
+        ] {
             for (quoted, close) in [(Quoted::value(name), "\""), (Quoted::key(name), "\":")] {
                 let text = format!("{name}{close}1{padding}");
                 assert_eq!(quoted.follows(text.as_bytes(), 0), Some(name.len() + close.len()), "{name}");
-                for other in [format!("{name}x{close}{padding}"), format!("x{name}{close}{padding}"), format!("{name}{padding}"), name.into()] {
+                for other in [
+                    format!("{name}x{close}{padding}"),
+                    format!("x{name}{close}{padding}"),
+                    format!("{name}{padding}"),
+                    name.into(),
+                ] {
                     assert_eq!(quoted.follows(other.as_bytes(), 0), None, "{other}");
                 }
             }

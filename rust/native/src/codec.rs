@@ -20,6 +20,9 @@ use crate::strings;
 /// Members that a frame, or an object of any program, has at most.
 const FEW: usize = 64;
 
+/// Bytes that an id, or a word of OCPP's schemas, has at most.
+const SHORT: usize = 1024;
+
 /// The actions of one kind and their programs, compiled on first use.
 pub struct Actions {
     pub kind: &'static str,
@@ -31,8 +34,11 @@ pub struct Actions {
 impl Actions {
     fn new(kind: &'static str, names: &Bound<'_, PyDict>) -> PyResult<Self> {
         let py = names.py();
-        let names: Vec<String> =
-            names.get_item(kind)?.map(|names| names.try_iter()?.map(|name| name?.extract()).collect()).transpose()?.unwrap_or_default();
+        let names: Vec<String> = names
+            .get_item(kind)?
+            .map(|names| names.try_iter()?.map(|name| name?.extract()).collect())
+            .transpose()?
+            .unwrap_or_default();
         Ok(Self {
             kind,
             table: Table::new(names.iter().map(String::as_str)),
@@ -58,8 +64,9 @@ pub struct Codec {
     load: Py<PyAny>,
     pub lazy: bool,
     pub limits: Limits,
-    /// The limit on members is below what a frame or a schema's object may have: only the slow way counts those.
-    pub few_items: bool,
+    /// Limits on members or strings are below what a frame, its head or a schema's words may have: only the slow way
+    /// counts those.
+    pub tight: bool,
     pub answer_unknown_kind: bool,
     pub tolerate: Option<Py<PyAny>>,
     pub further: PyOnceLock<Py<PyAny>>,
@@ -91,7 +98,7 @@ impl Codec {
             sends: Actions::new("send", programs)?,
             load,
             lazy,
-            few_items: (items as usize) < FEW,
+            tight: (items as usize) < FEW || string_bytes < SHORT,
             limits: Limits { frame_bytes, depth, id_chars, string_bytes, number_chars, items, violations },
             answer_unknown_kind,
             tolerate,
@@ -154,7 +161,9 @@ impl Codec {
             "result" => &codec.results,
             "send" => &codec.sends,
             other => {
-                return Err(PyValueError::new_err(format!("kind must be \"call\", \"result\" or \"send\", not {other:?}")));
+                return Err(PyValueError::new_err(format!(
+                    "kind must be \"call\", \"result\" or \"send\", not {other:?}"
+                )));
             }
         };
         let Some(known) = codec.known(py, actions, action)? else {

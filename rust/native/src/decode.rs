@@ -51,7 +51,7 @@ impl Codec {
         judge: bool,
     ) -> PyResult<Option<Message<'py>>> {
         let text = input.text();
-        if text.len() > self.limits.frame_bytes || self.few_items {
+        if text.len() > self.limits.frame_bytes || self.tight {
             return Ok(None);
         }
         let ascii = input.ascii || text.is_ascii();
@@ -179,17 +179,12 @@ impl Codec {
         };
         let list = errors::violations(py, self.version, &violations)?.to_tuple();
         let tolerable = !unknown && matches!(value, Dom::Object(..));
-        self.refuse(message, frame.kind, &list, &first.description(), tolerable)
+        self.refuse(&message, frame.kind, &list, &first.description(), tolerable)
     }
 
     /// A message that keeps OCPP's schema, if it keeps its vendor's, too.
     #[inline]
-    fn vetted<'py>(
-        &self,
-        message: Message<'py>,
-        kind: u8,
-        action: &Bound<'py, PyString>,
-    ) -> PyResult<Message<'py>> {
+    fn vetted<'py>(&self, message: Message<'py>, kind: u8, action: &Bound<'py, PyString>) -> PyResult<Message<'py>> {
         if self.further.get(message.py()).is_none() {
             return Ok(message);
         }
@@ -202,24 +197,24 @@ impl Codec {
         let place = pointer.split('/').take(2).collect::<Vec<_>>().join("/");
         let place = if place.is_empty() { "payload" } else { &place };
         let description = format!("{place} holds a value that breaks its vendor's schema");
-        self.refuse(message, kind, &found.to_tuple(), &description, true)
+        self.refuse(&message, kind, &found.to_tuple(), &description, true)
     }
 
     /// A message with violations: delivered all the same if the policy says so, else an error with its answer.
     #[cold]
     fn refuse<'py>(
         &self,
-        message: Message<'py>,
+        message: &Message<'py>,
         kind: u8,
         violations: &Bound<'py, PyTuple>,
         description: &str,
         tolerable: bool,
     ) -> PyResult<Message<'py>> {
         let py = message.py();
-        if let (Some(tolerate), true) = (&self.tolerate, tolerable) {
-            if tolerate.bind(py).call1((&message, violations))?.is_truthy()? {
-                return again(&message, None, violations);
-            }
+        if let (Some(tolerate), true) = (&self.tolerate, tolerable)
+            && tolerate.bind(py).call1((message, violations))?.is_truthy()?
+        {
+            return again(message, None, violations);
         }
         let answered = kind == kind::CALL || kind == kind::CALL_RESULT && self.version == Version::V21;
         let reply = if answered {
@@ -229,7 +224,7 @@ impl Codec {
         } else {
             None
         };
-        Err(errors::payload_error(&message, violations, reply.as_ref()))
+        Err(errors::payload_error(message, violations, reply.as_ref()))
     }
 }
 

@@ -27,6 +27,16 @@ thread_local! {
 /// What a thread's write buffer keeps for the next time.
 const KEPT: usize = 1 << 16;
 
+/// What a payload is judged by.
+enum By<'py> {
+    /// Nothing is asked of it.
+    Nothing,
+    /// Its action is not one of the version's.
+    Unknown,
+    /// Its action's program.
+    Program(Known<'py>),
+}
+
 impl Codec {
     /// Judges a message and writes it as a frame.
     #[inline]
@@ -73,8 +83,8 @@ impl Codec {
             let name = action.or(own);
             self.open(kind::CALL_RESULT, result.id.bind(py), out)?;
             let program = match name {
-                _ if !judge => None,
-                Some(name) => Some(self.known(py, &self.results, name)?),
+                _ if !judge => By::Nothing,
+                Some(name) => self.known(py, &self.results, name)?.map_or(By::Unknown, By::Program),
                 None => {
                     return Err(PyValueError::new_err(
                         "a CallResult is judged by the action it answers: give action=, or judge=False to write it unjudged",
@@ -97,7 +107,13 @@ impl Codec {
         }
         if let Ok(error) = message.cast_exact::<CallError>() {
             let error = error.get();
-            return self.write_error(message, kind::CALL_ERROR, [&error.id, &error.code, &error.description], &error.body, out);
+            return self.write_error(
+                message,
+                kind::CALL_ERROR,
+                [&error.id, &error.code, &error.description],
+                &error.body,
+                out,
+            );
         }
         if let Ok(error) = message.cast_exact::<CallResultError>() {
             let error = error.get();
@@ -128,7 +144,11 @@ impl Codec {
         self.open(kind, id, out)?;
         write_str(action, out)?;
         out.push(b',');
-        let program = if judge { Some(self.known(message.py(), actions, action)?) } else { None };
+        let program = if judge {
+            self.known(message.py(), actions, action)?.map_or(By::Unknown, By::Program)
+        } else {
+            By::Nothing
+        };
         self.write_payload(message, program, payload, out)?;
         if judge {
             self.refuse_further(message, actions.kind, action, payload)?;
@@ -169,20 +189,20 @@ impl Codec {
         Ok(())
     }
 
-    /// Judges and writes a payload. `program` is None where nothing is asked of it, `Some(None)` where the action is unknown.
+    /// Judges and writes a payload.
     #[inline]
     fn write_payload(
         &self,
         message: &Bound<'_, PyAny>,
-        program: Option<Option<Known<'_>>>,
+        program: By<'_>,
         payload: &Bound<'_, PyAny>,
         out: &mut Vec<u8>,
     ) -> PyResult<()> {
         let py = message.py();
         let found = match program {
-            Some(Some(known)) => self.judge(py, known.program.get(), payload, out)?,
-            Some(None) => Err(vec![Violation::unknown_action(self.version)]),
-            None => self.write_untyped(payload, false, out)?,
+            By::Program(known) => self.judge(py, known.program.get(), payload, out)?,
+            By::Unknown => Err(vec![Violation::unknown_action(self.version)]),
+            By::Nothing => self.write_untyped(payload, false, out)?,
         };
         match found {
             Ok(()) => Ok(()),

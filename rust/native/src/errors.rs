@@ -71,9 +71,7 @@ fn expected<'py>(py: Python<'py>, expected: &Expected) -> PyResult<Bound<'py, Py
         Expected::Name(name) => (**name).into_pyobject(py)?.into_any(),
         Expected::Values(values) => PyTuple::new(py, values.iter().map(|value| &**value))?.into_any(),
         Expected::Count(count) => count.into_pyobject(py)?.into_any(),
-        Expected::Number(number) if number.fract() == 0.0 => {
-            number.into_pyobject(py)?.call_method0("__int__")?
-        }
+        Expected::Number(number) if number.fract() == 0.0 => number.into_pyobject(py)?.call_method0("__int__")?,
         Expected::Number(number) => number.into_pyobject(py)?.into_any(),
     })
 }

@@ -65,7 +65,7 @@ pub fn text<'a>(owner: &'a Bound<'_, PyAny>) -> &'a [u8] {
         if ffi::PyBytes_Check(pointer) != 0 {
             return std::slice::from_raw_parts(
                 ffi::PyBytes_AsString(pointer).cast(),
-                ffi::PyBytes_Size(pointer) as usize,
+                ffi::PyBytes_Size(pointer).cast_unsigned(),
             );
         }
         strings::ascii_bytes(owner.cast_unchecked::<PyString>().as_borrowed()).unwrap_or_default()

@@ -5,9 +5,7 @@ use evcore_core::dom::{Dom, Name, Naming};
 use evcore_core::limits::Limits;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{
-    PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType, PyTzInfoAccess,
-};
+use pyo3::types::{PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType, PyTzInfoAccess};
 
 use crate::errors::DEEPEST;
 use crate::strings;

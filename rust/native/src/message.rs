@@ -4,12 +4,12 @@ use evcore_core::build::Stop;
 use evcore_core::dom::read;
 use evcore_core::limits::Limits;
 use evcore_core::pass::Pass;
+use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::pyclass::CompareOp;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple, PyType};
-use pyo3::IntoPyObjectExt;
 
 use crate::errors::DEEPEST;
 use crate::input;
@@ -58,7 +58,12 @@ impl Body {
     }
 
     /// The same payload with violations that a policy let through, and the bytes it came in, where they are given.
-    fn again(&self, py: Python<'_>, raw: Option<&Bound<'_, PyBytes>>, violations: &Bound<'_, PyTuple>) -> PyResult<Self> {
+    fn again(
+        &self,
+        py: Python<'_>,
+        raw: Option<&Bound<'_, PyBytes>>,
+        violations: &Bound<'_, PyTuple>,
+    ) -> PyResult<Self> {
         let source = match (raw, &self.source) {
             (Some(raw), _) => Some(Source {
                 frame: raw.clone().into_any().unbind(),
@@ -102,8 +107,7 @@ impl Body {
         if let (Some(program), false) = (program, source.judged) {
             return Ok(named(py, program, &read(text, source.start as usize).0)?.unbind());
         }
-        let mut pass =
-            Pass::new(text, source.start as usize, text.is_ascii(), 1, &limits, Objects::new(py, program));
+        let mut pass = Pass::new(text, source.start as usize, text.is_ascii(), 1, &limits, Objects::new(py, program));
         let built = match program {
             Some(program) => pass.judge(&program.core),
             None => {
@@ -414,4 +418,3 @@ macro_rules! refusal {
 
 refusal!(CallError, 4, "The refusal of a CALL: `[4, id, code, description, details]`.");
 refusal!(CallResultError, 5, "The refusal of a CALLRESULT (OCPP 2.1): `[5, id, code, description, details]`.");
-

@@ -58,7 +58,9 @@ impl Layout {
     #[cold]
     pub fn keep(&self, shape: u8, order: &[u8], dict: &Built) {
         let containers = order.iter().any(|&property| self.containers >> property & 1 != 0);
-        if let (Some(slot), Some(template)) = (self.templates.get(usize::from(shape)), Template::new(order, dict, containers)) {
+        if let (Some(slot), Some(template)) =
+            (self.templates.get(usize::from(shape)), Template::new(order, dict, containers))
+        {
             // Another thread may have been quicker; its template is as good.
             let _ = slot.set(template);
         }
@@ -82,6 +84,7 @@ impl Layout {
 #[pymethods]
 impl Program {
     #[new]
+    #[expect(clippy::needless_pass_by_value, reason = "arguments from Python are made for this call")]
     #[pyo3(signature = (schema, *, version, snake=None, aliases=None, formats=true))]
     fn new(
         py: Python<'_>,
@@ -95,11 +98,7 @@ impl Program {
         let options = Options { version, formats, names: snake.as_ref() };
         let core = compile(schema, &options).map_err(|error| errors::schema_error(py, &error.0))?;
         let strings = core.strings().iter().map(|string| PyString::intern(py, string).unbind()).collect();
-        let objects = core
-            .objects()
-            .iter()
-            .map(|object| Layout::new(py, object))
-            .collect();
+        let objects = core.objects().iter().map(|object| Layout::new(py, object)).collect();
         Ok(Self { core, strings, objects, fields: aliases.unwrap_or_default() })
     }
 
@@ -123,4 +122,3 @@ impl Program {
         self.core.version()
     }
 }
-

@@ -42,7 +42,10 @@ pub fn ascii_bytes<'a>(string: Borrowed<'a, '_, PyString>) -> Option<&'a [u8]> {
     // do not change; the slice lives no longer than the borrow that keeps the string.
     unsafe {
         (ffi::PyUnicode_IS_COMPACT_ASCII(pointer) != 0).then(|| {
-            std::slice::from_raw_parts(ffi::PyUnicode_1BYTE_DATA(pointer), ffi::PyUnicode_GET_LENGTH(pointer) as usize)
+            std::slice::from_raw_parts(
+                ffi::PyUnicode_1BYTE_DATA(pointer),
+                ffi::PyUnicode_GET_LENGTH(pointer).cast_unsigned(),
+            )
         })
     }
 }

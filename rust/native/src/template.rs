@@ -6,7 +6,7 @@
 //! A copy of the template's key table costs one allocation and one `memcpy`; values are put straight into its entries. Nobody
 //! sees a dict before it is finished. The public twin is `Layout::dict` (`PyDict_New`, `PyDict_SetItem`): it makes the first
 //! dict of every shape, and all of them where the layout is not known or a table does not look as expected. Measured
-//! in benches/experiments/dict_template.md.
+//! in `benches/experiments/dict_template.md`.
 
 use evcore_core::build::Stop;
 use pyo3::prelude::*;
@@ -14,6 +14,10 @@ use pyo3::prelude::*;
 use crate::objects::{Member, Object};
 
 #[cfg(all(Py_3_11, not(Py_3_14), not(Py_GIL_DISABLED), not(py_sys_config = "Py_DEBUG"), not(PyPy), not(GraalPy)))]
+#[expect(
+    clippy::cast_ptr_alignment,
+    reason = "key tables and their entries are aligned to eight bytes, as their sizes are"
+)]
 mod known {
     use super::{Member, Object, Py, PyAny, Stop};
     use pyo3::ffi;
@@ -89,9 +93,9 @@ mod known {
                     return None;
                 }
                 let entries = size_of::<Keys>() + (1 << header.log2_index_bytes);
-                let slots = (count as ffi::Py_ssize_t + header.usable) as usize;
+                let slots = count + header.usable.cast_unsigned();
                 let bytes = entries + slots * size_of::<Entry>();
-                if bytes % 8 != 0 || slots > 1 << header.log2_size {
+                if !bytes.is_multiple_of(8) || slots > 1 << header.log2_size {
                     return None;
                 }
                 let first = table.cast::<u8>().add(entries).cast::<Entry>();
@@ -167,7 +171,7 @@ mod known {
                 return None;
             }
             let next = table.cast::<u8>().add(size_of::<Keys>() + (1 << (*table).log2_index_bytes)).cast::<Entry>();
-            Some(Members { next, end: next.add((*table).entries as usize), dict: PhantomData })
+            Some(Members { next, end: next.add((*table).entries.cast_unsigned()), dict: PhantomData })
         }
     }
 

@@ -179,7 +179,7 @@ impl<'py> Writer<'_, 'py> {
             let Ok(Some(bytes)) = strings::utf8(&string) else { return Err(self.stop()) };
             let bytes = bytes.as_bytes();
             // SAFETY: a `str`.
-            let length = unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) } as usize;
+            let length = unsafe { ffi::PyUnicode_GET_LENGTH(value.as_ptr()) }.cast_unsigned();
             if bytes.len() > self.string_bytes || !fits(length, bytes) {
                 return Err(Stop);
             }
@@ -246,7 +246,7 @@ impl<'py> Writer<'_, 'py> {
                 return Err(Stop);
             }
             let size = || if list { ffi::PyList_GET_SIZE(pointer) } else { ffi::PyTuple_GET_SIZE(pointer) };
-            if !bounds.contains(&(size() as usize)) {
+            if !bounds.contains(&size().cast_unsigned()) {
                 return Err(Stop);
             }
             self.enter()?;
@@ -254,11 +254,12 @@ impl<'py> Writer<'_, 'py> {
             let outer = self.item;
             let mut index = 0;
             while index < size() {
-                self.item = index as usize;
+                self.item = index.cast_unsigned();
                 if index > 0 {
                     self.out.push(b',');
                 }
-                let item = if list { ffi::PyList_GET_ITEM(pointer, index) } else { ffi::PyTuple_GET_ITEM(pointer, index) };
+                let item =
+                    if list { ffi::PyList_GET_ITEM(pointer, index) } else { ffi::PyTuple_GET_ITEM(pointer, index) };
                 let item = Borrowed::from_ptr(self.py, item);
                 match items {
                     Some(node) => self.value(node, item)?,
@@ -435,9 +436,9 @@ fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom, out: &mut
             for (name, member) in members {
                 let Name::Text(name) = name else { continue };
                 let property = match node {
-                    Some((core, Node::Object(object))) => object
-                        .resolve(name, *naming, fields)
-                        .map(|index| (core, &object.properties[index])),
+                    Some((core, Node::Object(object))) => {
+                        object.resolve(name, *naming, fields).map(|index| (core, &object.properties[index]))
+                    }
                     _ => None,
                 };
                 if let Some((core, property)) = property {
