@@ -159,6 +159,9 @@ def fault(read: Callable[[str], Any], text: str) -> Any:
         ('{"a":1,"b":2,"c":3}', "limit", 13),
         ("", "json", 0),
         ("1 2", "json", 2),
+        ('"\\ud83d"', "json", 0),
+        ('"\\uD83D"', "json", 0),
+        ('"\\uDE00"', "json", 0),
     ],
 )
 def test_the_first_fault_counts(text: str, reason: str, at: int) -> None:
