@@ -195,6 +195,13 @@ def test_objects_in_document_order(judge: Judge) -> None:
     ]
 
 
+def test_required_beside_the_properties(judge: Judge) -> None:
+    """An open object may require what it does not describe."""
+    schema = {"type": "object", "properties": {"a": {}}, "required": ["b", "a"]}
+    assert judge(schema, '{"a":1,"b":1}') == []
+    assert judge(schema, '{"a":1,"c":1}') == [("/v", "required", "b", "lacks the required property b")]
+
+
 def test_object_without_properties(judge: Judge) -> None:
     assert judge({"type": "object", "additionalProperties": False}, "{}") == []
     assert len(judge({"type": "object", "additionalProperties": False}, '{"a":1}')) == 1

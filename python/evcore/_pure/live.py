@@ -266,6 +266,8 @@ class LiveCompiler(Compiler):
                     continue
                 if closed:
                     report.add("additionalProperties", here, name, None, "is not a property of this object")
+                elif name not in members:
+                    seen.add(name)
                 built[name] = anything(value, here, name, report)
             for name in required:
                 if name not in seen:
