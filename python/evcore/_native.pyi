@@ -134,3 +134,31 @@ class Codec:
     def decode(self, frame: Frame, action: str | None = None, judge: bool = True) -> Any: ...
     def encode(self, message: Any, action: str | None = None, judge: bool = True) -> bytes: ...
     def check(self, action: str, payload: Any, kind: Literal["call", "result", "send"] = "call") -> list[Violation]: ...
+
+@final
+class Linter:
+    """Reads one log: finds its frames, judges them, counts. docs/check.md has the rules."""
+
+    def __new__(
+        cls,
+        version: str,
+        programs: Mapping[str, tuple[str, ...]],     # as for a codec
+        load: Callable[[str, str], Program],
+        *,
+        limits: tuple[int, int, int, int, int, int, int],
+        line_bytes: int,                             # longer lines are a finding, and not read
+        open_calls: int,                             # calls without answer that are remembered
+        findings: int,                               # different findings that are kept; more are counted as `further`
+        values: bool,                                # findings have the first offending value
+    ) -> Self: ...
+    @property
+    def counts(self) -> dict[str, int]: ...          # bytes, lines, frames, calls, results … so far
+    def feed(self, chunk: bytes) -> None: ...        # lines and frames may be torn anywhere between chunks
+    # The log ends here. Findings: (index into the makers | None, "call" | "result" | "send" | "frame", action, pointer with
+    # indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers: (vendor, model, stations,
+    # frames, bad frames). No `feed` afterwards (RuntimeError).
+    def finish(
+        self,
+    ) -> tuple[
+        list[tuple[int | None, str, str, str, str, str, str, int, int, str | None]], list[tuple[str, str, int, int, int]]
+    ]: ...

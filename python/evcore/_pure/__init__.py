@@ -9,12 +9,14 @@ Read it in the order in which a frame passes through it:
     message   what comes out: Call, CallResult, CallError, CallResultError, Send
     writer    values -> compact JSON
     codec     all of it behind decode, encode and check
+    log       frames in log files, for the linter
 
 The names are those of `evcore._native`, and so is the behaviour.
 """
 
 from evcore._pure.codec import Codec
+from evcore._pure.log import Linter
 from evcore._pure.message import Call, CallError, CallResult, CallResultError, Send
 from evcore._pure.schema import Program
 
-__all__ = ["Call", "CallError", "CallResult", "CallResultError", "Codec", "Program", "Send"]
+__all__ = ["Call", "CallError", "CallResult", "CallResultError", "Codec", "Linter", "Program", "Send"]

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod format;
 pub mod frame;
 pub mod limits;
+pub mod log;
 pub mod number;
 pub mod pass;
 pub mod program;

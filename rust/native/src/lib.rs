@@ -10,6 +10,7 @@ mod encode;
 mod errors;
 mod input;
 mod live;
+mod log;
 mod message;
 mod named;
 mod objects;
@@ -22,6 +23,8 @@ mod writer;
 mod _native {
     #[pymodule_export]
     use crate::codec::Codec;
+    #[pymodule_export]
+    use crate::log::Linter;
     #[pymodule_export]
     use crate::message::{Call, CallError, CallResult, CallResultError, Send, restore};
     #[pymodule_export]
