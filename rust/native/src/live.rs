@@ -1,6 +1,8 @@
 //! Live Python objects → the core's tree: the slow way out, taken when the writer meets something it does not know or
 //! something wrong.
 
+use std::cell::Cell;
+
 use evcore_core::dom::{Dom, Name, Naming};
 use evcore_core::limits::Limits;
 use pyo3::prelude::*;
@@ -16,11 +18,14 @@ static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The tree of a payload: its root is at level 2, inside the frame's array.
 pub fn tree(value: &Bound<'_, PyAny>, limits: &Limits) -> PyResult<Dom> {
-    Reader { limits }.value(value, 2, Naming::Python)
+    Reader { limits, deep: Cell::new(0) }.value(value, 2, Naming::Python)
 }
 
 struct Reader<'l> {
     limits: &'l Limits,
+    /// Places that are nested too deeply, each a violation. Structures that hold themselves have more of them than anybody
+    /// will ever read.
+    deep: Cell<usize>,
 }
 
 impl Reader<'_> {
@@ -34,7 +39,7 @@ impl Reader<'_> {
         }
         if value.is_instance(ENUM.import(py, "enum", "Enum")?)? {
             // An enum whose values are enums ends at the depth limit like any other nesting.
-            if level > self.limits.depth.min(DEEPEST) {
+            if self.is_deep(level) {
                 return Ok(Dom::Deep(self.limits.depth));
             }
             return self.value(&value.getattr("value")?, level + 1, naming);
@@ -55,17 +60,21 @@ impl Reader<'_> {
         }
         if let Ok(dict) = value.cast::<PyDict>() {
             let mut members = Vec::with_capacity(dict.len());
-            if level > self.limits.depth.min(DEEPEST) {
+            if self.is_deep(level) {
                 return Ok(Dom::Deep(self.limits.depth));
             }
             for item in dict.items() {
                 let (key, member) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
-                members.push((name(&key)?, self.value(&member, level + 1, naming)?));
+                match name(&key)? {
+                    // Its value is passed over.
+                    Name::Bad => members.push((Name::Bad, Dom::Null)),
+                    name => members.push((name, self.value(&member, level + 1, naming)?)),
+                }
             }
             return Ok(Dom::Object(naming, members));
         }
         if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
-            if level > self.limits.depth.min(DEEPEST) {
+            if self.is_deep(level) {
                 return Ok(Dom::Deep(self.limits.depth));
             }
             let items: PyResult<Vec<Dom>> =
@@ -82,6 +91,16 @@ impl Reader<'_> {
             return self.dataclass(value, level);
         }
         Ok(Dom::Foreign(value.get_type().name()?.to_string_lossy().into()))
+    }
+
+    /// Whether a container is too deep to be read, or as many have been as there may be violations.
+    fn is_deep(&self, level: u32) -> bool {
+        let deep = self.deep.get();
+        if level > self.limits.depth.min(DEEPEST) {
+            self.deep.set(deep + 1);
+            return true;
+        }
+        deep >= self.limits.violations
     }
 
     fn integer(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom> {
@@ -114,7 +133,7 @@ impl Reader<'_> {
     }
 
     fn dataclass(&self, value: &Bound<'_, PyAny>, level: u32) -> PyResult<Dom> {
-        if level > self.limits.depth.min(DEEPEST) {
+        if self.is_deep(level) {
             return Ok(Dom::Deep(self.limits.depth));
         }
         let mut members = Vec::new();

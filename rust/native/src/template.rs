@@ -153,7 +153,7 @@ mod known {
         // SAFETY: the caller held one. The table itself is static: its count never reaches zero.
         unsafe {
             #[cfg(Py_3_12)]
-            if (*empty).refcount >= ffi::Py_ssize_t::from(u32::MAX >> 2) {
+            if (*empty).refcount >= 0x3FFF_FFFF {
                 return; // immortal
             }
             (*empty).refcount -= 1;
