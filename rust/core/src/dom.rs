@@ -3,23 +3,25 @@
 //! Trees come from text that a pass has read to its end without trouble, or from live objects; the last five variants
 //! are things only live objects can hold.
 
+use std::borrow::Cow;
+
 use crate::text::{skip_space, string_end, unescape};
 
-/// A value.
+/// A value; strings without escapes and numbers are the text's own.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Dom {
+pub enum Dom<'t> {
     /// `null`
     Null,
     /// `true`, `false`
     Boolean(bool),
     /// A number as it is written.
-    Number(Box<str>),
+    Number(Cow<'t, str>),
     /// A string.
-    Text(Box<str>),
+    Text(Cow<'t, str>),
     /// An array.
-    Array(Vec<Dom>),
+    Array(Vec<Dom<'t>>),
     /// An object: its members in order, duplicates included.
-    Object(Naming, Vec<(Name, Dom)>),
+    Object(Naming, Vec<(Name<'t>, Dom<'t>)>),
     /// A number that is not one: NaN, an infinity, more digits than the limit.
     Unwritable(&'static str),
     /// An object of a type that JSON has no word for: the type's name.
@@ -34,9 +36,9 @@ pub enum Dom {
 
 /// A member's name.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Name {
+pub enum Name<'t> {
     /// A string.
-    Text(Box<str>),
+    Text(Cow<'t, str>),
     /// Not a string, or one with a lone surrogate: no name at all.
     Bad,
 }
@@ -52,7 +54,7 @@ pub enum Naming {
     Field,
 }
 
-impl Dom {
+impl Dom<'_> {
     /// The type's name in violations.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -78,7 +80,7 @@ pub(crate) fn is_integer(lexeme: &str) -> bool {
 
 /// The value at `at` of text that is known to be JSON within the limits, and where the text goes on.
 #[must_use]
-pub fn read(text: &[u8], at: usize) -> (Dom, usize) {
+pub fn read(text: &[u8], at: usize) -> (Dom<'_>, usize) {
     let at = skip_space(text, at);
     match text.get(at) {
         Some(b'"') => {
@@ -111,7 +113,7 @@ pub fn read(text: &[u8], at: usize) -> (Dom, usize) {
         Some(b'n') => (Dom::Null, at + 4),
         _ => {
             let end = crate::number::lexeme(text, at).map_or(text.len(), crate::number::Lexeme::end);
-            (Dom::Number(String::from_utf8_lossy(&text[at.min(end)..end]).into()), end)
+            (Dom::Number(String::from_utf8_lossy(&text[at.min(end)..end])), end)
         }
     }
 }
@@ -122,10 +124,13 @@ pub(crate) fn separator(text: &[u8], at: usize) -> usize {
     if text.get(at) == Some(&b',') { skip_space(text, at + 1) } else { at }
 }
 
-fn string(text: &[u8], at: usize) -> (Box<str>, usize) {
-    let end = string_end(text, at + 1).map_or(text.len(), |(end, _)| end);
+fn string(text: &[u8], at: usize) -> (Cow<'_, str>, usize) {
+    let (end, escaped) = string_end(text, at + 1).unwrap_or((text.len(), false));
+    if !escaped {
+        return (String::from_utf8_lossy(&text[(at + 1).min(end)..end]), end + 1);
+    }
     let mut bytes = Vec::with_capacity(end - at);
     // The pass has judged the escapes; there is nothing left to refuse.
     let _ = unescape(text, at + 1, end, &mut bytes);
-    (String::from_utf8_lossy(&bytes).into(), end + 1)
+    (String::from_utf8_lossy(&bytes).into_owned().into(), end + 1)
 }

@@ -16,7 +16,7 @@ pub type Fields = std::collections::HashMap<String, Vec<String>>;
 
 /// The violations of `value` under `program`, `most` at the most. `fields` resolves [`Naming::Field`] names.
 #[must_use]
-pub fn explain(program: &Program, fields: &Fields, value: &Dom, most: usize) -> Vec<Violation> {
+pub fn explain(program: &Program, fields: &Fields, value: &Dom<'_>, most: usize) -> Vec<Violation> {
     let mut explainer = Explainer { program, fields, most, found: Vec::new() };
     explainer.value(program.root, value, &mut Vec::new());
     explainer.found
@@ -24,7 +24,7 @@ pub fn explain(program: &Program, fields: &Fields, value: &Dom, most: usize) -> 
 
 /// What is wrong with `value` where nothing is asked of it but to be JSON with unique keys.
 #[must_use]
-pub fn explain_untyped(value: &Dom, most: usize) -> Vec<Violation> {
+pub fn explain_untyped(value: &Dom<'_>, most: usize) -> Vec<Violation> {
     let program = Program {
         root: NodeId::ANY,
         strings: Vec::new(),
@@ -66,7 +66,7 @@ impl<'p> Explainer<'p> {
         }
     }
 
-    fn value<'s>(&mut self, node: NodeId, value: &'s Dom, path: &mut Path<'s>)
+    fn value<'s>(&mut self, node: NodeId, value: &'s Dom<'s>, path: &mut Path<'s>)
     where
         'p: 's,
     {
@@ -146,7 +146,7 @@ impl<'p> Explainer<'p> {
         }
     }
 
-    fn array<'s>(&mut self, bounds: &'p Array, items: &'s [Dom], path: &mut Path<'s>)
+    fn array<'s>(&mut self, bounds: &'p Array, items: &'s [Dom<'s>], path: &mut Path<'s>)
     where
         'p: 's,
     {
@@ -165,8 +165,13 @@ impl<'p> Explainer<'p> {
         }
     }
 
-    fn object<'s>(&mut self, object: &'p Object, naming: Naming, members: &'s [(Name, Dom)], path: &mut Path<'s>)
-    where
+    fn object<'s>(
+        &mut self,
+        object: &'p Object,
+        naming: Naming,
+        members: &'s [(Name<'s>, Dom<'s>)],
+        path: &mut Path<'s>,
+    ) where
         'p: 's,
     {
         let mut seen = 0_u64;
@@ -208,7 +213,7 @@ impl<'p> Explainer<'p> {
         }
     }
 
-    fn untyped<'s>(&mut self, value: &'s Dom, path: &mut Path<'s>) {
+    fn untyped<'s>(&mut self, value: &'s Dom<'s>, path: &mut Path<'s>) {
         if self.found.len() >= self.most {
             return;
         }

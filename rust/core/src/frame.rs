@@ -68,7 +68,7 @@ fn plain_string(text: &[u8], at: usize) -> Option<(Span, usize)> {
 
 /// A frame that is one, whatever its payload holds.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frame {
+pub struct Frame<'t> {
     /// 2 to 6.
     pub kind: u8,
     /// 1 to `id_chars` code points.
@@ -82,7 +82,7 @@ pub struct Frame {
     /// Where the payload or the details stand; None for details left out.
     pub payload: Option<Span>,
     /// The payload or the details.
-    pub value: Dom,
+    pub value: Dom<'t>,
 }
 
 /// Why bytes are no frame.
@@ -149,7 +149,7 @@ pub struct Rules<'a> {
 ///
 /// # Errors
 /// A [`Fault`] for anything that is not a frame of this version within the limits.
-pub fn diagnose(text: &[u8], rules: Rules<'_>) -> Result<Frame, Box<Fault>> {
+pub fn diagnose<'t>(text: &'t [u8], rules: Rules<'_>) -> Result<Frame<'t>, Box<Fault>> {
     let limits = rules.limits;
     if text.len() > limits.frame_bytes {
         let sentence = format!("frame is larger than {} bytes", limits.frame_bytes);
@@ -233,7 +233,7 @@ impl Rules<'_> {
         Box::new(Fault { reason, sentence, code, message_id, reply, offset })
     }
 
-    fn frame(self, text: &[u8]) -> Result<Frame, Box<Fault>> {
+    fn frame(self, text: &[u8]) -> Result<Frame<'_>, Box<Fault>> {
         let start = skip_space(text, 0);
         if text.get(start) != Some(&b'[') {
             return Err(self.structure("frame is not a JSON array", self.nameless(), None));
@@ -299,7 +299,7 @@ impl Rules<'_> {
 
     /// Code, description and details of a CALLERROR or CALLRESULTERROR: what real peers send is read with patience, for
     /// it is never answered and must end the pending call.
-    fn error_fields(self, frame: &mut Frame, elements: &mut Vec<Dom>) -> Result<(), &'static str> {
+    fn error_fields<'t>(self, frame: &mut Frame<'t>, elements: &mut Vec<Dom<'t>>) -> Result<(), &'static str> {
         let Dom::Text(code) = &elements[2] else { return Err("error code is not a string") };
         frame.code = Some(self.version.respell(code).map_or_else(|| code.to_string(), str::to_owned));
         frame.description = match &elements[3] {
@@ -332,7 +332,7 @@ fn arity(kind: u8) -> (&'static str, usize, usize) {
 }
 
 /// The elements of the array whose first one is at `at`, and where they stand.
-fn elements(text: &[u8], at: usize) -> (Vec<Dom>, Vec<Span>) {
+fn elements(text: &[u8], at: usize) -> (Vec<Dom<'_>>, Vec<Span>) {
     let (mut elements, mut spans) = (Vec::new(), Vec::new());
     let mut at = skip_space(text, at);
     while text.get(at).is_some_and(|&byte| byte != b']') {

@@ -84,7 +84,7 @@ impl Codec {
                 Err(_) => return Ok(None),
             }
         } else {
-            let objects = Objects::new(py, program.map(Py::get));
+            let objects = Objects::new(py, known.map(|(_, program)| program.get()));
             match pass_over(Pass::new(text, head.payload, ascii, 1, &self.limits, objects), program.map(Py::get)) {
                 Ok((value, end)) => (Some(value), end),
                 Err(Trouble::Build) => {

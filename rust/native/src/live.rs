@@ -1,6 +1,7 @@
 //! Live Python objects → the core's tree: the slow way out, taken when the writer meets something it does not know or
 //! something wrong.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 
 use evcore_core::dom::{Dom, Name, Naming};
@@ -17,7 +18,7 @@ static ENUM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// The tree of a payload: its root is at level 2, inside the frame's array.
-pub fn tree(value: &Bound<'_, PyAny>, limits: &Limits) -> PyResult<Dom> {
+pub fn tree(value: &Bound<'_, PyAny>, limits: &Limits) -> PyResult<Dom<'static>> {
     Reader { limits, deep: Cell::new(0) }.value(value, 2, Naming::Python)
 }
 
@@ -29,7 +30,7 @@ struct Reader<'l> {
 }
 
 impl Reader<'_> {
-    fn value(&self, value: &Bound<'_, PyAny>, level: u32, naming: Naming) -> PyResult<Dom> {
+    fn value(&self, value: &Bound<'_, PyAny>, level: u32, naming: Naming) -> PyResult<Dom<'static>> {
         let py = value.py();
         if value.is_none() {
             return Ok(Dom::Null);
@@ -68,7 +69,7 @@ impl Reader<'_> {
                 match name(&key)? {
                     // Its value is passed over.
                     Name::Bad => members.push((Name::Bad, Dom::Null)),
-                    name => members.push((name, self.value(&member, level + 1, naming)?)),
+                    name @ Name::Text(_) => members.push((name, self.value(&member, level + 1, naming)?)),
                 }
             }
             return Ok(Dom::Object(naming, members));
@@ -77,7 +78,7 @@ impl Reader<'_> {
             if self.is_deep(level) {
                 return Ok(Dom::Deep(self.limits.depth));
             }
-            let items: PyResult<Vec<Dom>> =
+            let items: PyResult<Vec<Dom<'static>>> =
                 value.try_iter()?.map(|item| self.value(&item?, level + 1, naming)).collect();
             return Ok(Dom::Array(items?));
         }
@@ -103,7 +104,7 @@ impl Reader<'_> {
         deep >= self.limits.violations
     }
 
-    fn integer(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom> {
+    fn integer(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom<'static>> {
         // Four bits make more than one digit: whatever passes here is short enough for CPython to write out.
         let bits: usize = value.call_method0("bit_length")?.extract()?;
         if bits > self.limits.number_chars.saturating_mul(4) {
@@ -114,10 +115,10 @@ impl Reader<'_> {
         if text.len() > self.limits.number_chars {
             return Ok(Dom::Unwritable("number that is too long"));
         }
-        Ok(Dom::Number(text.into()))
+        Ok(Dom::Number(text.to_owned().into()))
     }
 
-    fn decimal(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom> {
+    fn decimal(&self, value: &Bound<'_, PyAny>) -> PyResult<Dom<'static>> {
         if !value.call_method0("is_finite")?.is_truthy()? {
             return Ok(Dom::Unwritable("non-finite number"));
         }
@@ -132,7 +133,7 @@ impl Reader<'_> {
         Ok(Dom::Number(text.into()))
     }
 
-    fn dataclass(&self, value: &Bound<'_, PyAny>, level: u32) -> PyResult<Dom> {
+    fn dataclass(&self, value: &Bound<'_, PyAny>, level: u32) -> PyResult<Dom<'static>> {
         if self.is_deep(level) {
             return Ok(Dom::Deep(self.limits.depth));
         }
@@ -148,18 +149,18 @@ impl Reader<'_> {
     }
 }
 
-fn name(key: &Bound<'_, PyAny>) -> PyResult<Name> {
+fn name(key: &Bound<'_, PyAny>) -> PyResult<Name<'static>> {
     match key.cast::<PyString>() {
         Ok(key) => Ok(text(key)?.map_or(Name::Bad, Name::Text)),
         Err(_) => Ok(Name::Bad),
     }
 }
 
-fn text(string: &Bound<'_, PyString>) -> PyResult<Option<Box<str>>> {
+fn text(string: &Bound<'_, PyString>) -> PyResult<Option<Cow<'static, str>>> {
     if let Some(bytes) = strings::ascii_bytes(string.as_borrowed()) {
-        return Ok(Some(String::from_utf8_lossy(bytes).into()));
+        return Ok(Some(String::from_utf8_lossy(bytes).into_owned().into()));
     }
-    Ok(strings::utf8(string)?.map(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into()))
+    Ok(strings::utf8(string)?.map(|bytes| String::from_utf8_lossy(bytes.as_bytes()).into_owned().into()))
 }
 
 /// RFC 3339 in UTC, milliseconds where there are any; None for a time without an offset, or beyond the calendar in UTC.

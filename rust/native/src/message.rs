@@ -104,11 +104,11 @@ impl Body {
             ..Limits::default()
         };
         let program = source.program.as_ref().map(Py::get);
-        if let (Some(program), false) = (program, source.judged) {
+        if let Some(program) = program.filter(|program| !source.judged && program.is_renamed()) {
             return Ok(named(py, program, &read(text, source.start as usize).0)?.unbind());
         }
         let mut pass = Pass::new(text, source.start as usize, text.is_ascii(), 1, &limits, Objects::new(py, program));
-        let built = match program {
+        let built = match program.filter(|_| source.judged) {
             Some(program) => pass.judge(&program.core),
             None => {
                 pass = pass.unjudged();

@@ -9,11 +9,11 @@ use pyo3::types::{PyDict, PyList, PyString};
 use crate::program::Program;
 
 /// The tree of a received payload; the last one of duplicate members stays.
-pub fn named<'py>(py: Python<'py>, program: &Program, value: &Dom) -> PyResult<Bound<'py, PyAny>> {
+pub fn named<'py>(py: Python<'py>, program: &Program, value: &Dom<'_>) -> PyResult<Bound<'py, PyAny>> {
     at(py, program, Some(program.core.root()), value)
 }
 
-fn at<'py>(py: Python<'py>, program: &Program, node: Option<NodeId>, value: &Dom) -> PyResult<Bound<'py, PyAny>> {
+fn at<'py>(py: Python<'py>, program: &Program, node: Option<NodeId>, value: &Dom<'_>) -> PyResult<Bound<'py, PyAny>> {
     let node = node.map(|node| program.core.node(node));
     match value {
         Dom::Boolean(value) => value.into_bound_py_any(py),

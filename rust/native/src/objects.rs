@@ -71,7 +71,8 @@ thread_local! {
 /// Members a thread's stack keeps room for.
 const KEPT: usize = 1024;
 
-/// Builds Python objects for one program; without a program, for untyped values only.
+/// Builds Python objects for one program; without a program, for untyped values only. A pass that does not judge uses the
+/// program for its words alone.
 pub struct Objects<'p> {
     program: Option<&'p Program>,
     stack: Vec<Member>,
@@ -312,13 +313,24 @@ impl<'p> Build for Objects<'p> {
                 .map(Py::as_ptr)
                 .ok_or(Stop)?,
             Key::Foreign(bytes, ascii) => {
+                if let Some(word) = self.program.and_then(|program| program.word(bytes)) {
+                    return object.set(word.as_ptr(), &value);
+                }
                 // SAFETY: gives a new reference or null.
                 foreign = unsafe { Object::own(strings::new_raw(bytes, ascii))? };
                 foreign.as_ptr()
             }
         };
+        object.set(key, &value)
+    }
+}
+
+impl Object {
+    /// Sets a member of a dict of our own making.
+    #[inline]
+    fn set(&self, key: *mut ffi::PyObject, value: &Object) -> Result<(), Stop> {
         // SAFETY: a dict of our own making, a `str` key, a value; the dict takes its own references.
-        let status = unsafe { ffi::PyDict_SetItem(object.as_ptr(), key, value.as_ptr()) };
+        let status = unsafe { ffi::PyDict_SetItem(self.as_ptr(), key, value.as_ptr()) };
         if status == 0 { Ok(()) } else { Err(Stop) }
     }
 }

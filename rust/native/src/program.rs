@@ -8,6 +8,7 @@ use evcore_core::explain::{Fields, explain};
 use evcore_core::limits::Limits;
 use evcore_core::program::{Kind, Object, SHAPES};
 use evcore_core::schema::{Options, compile};
+use evcore_core::table::{CAPACITY, Table};
 use evcore_core::version::Version;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -25,6 +26,9 @@ pub struct Program {
     pub strings: Vec<Py<PyString>>,
     pub objects: Vec<Layout>,
     pub fields: Fields,
+    /// Every property name of the wire, for payloads that are read without being judged.
+    words: Table,
+    word_keys: Vec<Py<PyString>>,
 }
 
 /// One object of a program: its keys as Python strings, its dicts' templates.
@@ -99,7 +103,14 @@ impl Program {
         let core = compile(schema, &options).map_err(|error| errors::schema_error(py, &error.0))?;
         let strings = core.strings().iter().map(|string| PyString::intern(py, string).unbind()).collect();
         let objects = core.objects().iter().map(|object| Layout::new(py, object)).collect();
-        Ok(Self { core, strings, objects, fields: aliases.unwrap_or_default() })
+        let mut words: Vec<&str> =
+            core.objects().iter().flat_map(|object| &object.properties).map(|property| &*property.wire).collect();
+        words.sort_unstable();
+        words.dedup();
+        words.truncate(CAPACITY);
+        let word_keys = words.iter().map(|word| PyString::intern(py, word).unbind()).collect();
+        let words = Table::new(words);
+        Ok(Self { core, strings, objects, fields: aliases.unwrap_or_default(), words, word_keys })
     }
 
     /// All violations of a Python value.
@@ -118,6 +129,17 @@ impl Program {
 }
 
 impl Program {
+    /// Whether properties have other names in Python than on the wire.
+    pub fn is_renamed(&self) -> bool {
+        self.core.objects().iter().any(|object| object.names.is_some())
+    }
+
+    /// A property name of the wire as a shared string.
+    #[inline]
+    pub fn word(&self, name: &[u8]) -> Option<&Py<PyString>> {
+        self.word_keys.get(self.words.find(name)?)
+    }
+
     pub fn version(&self) -> Version {
         self.core.version()
     }

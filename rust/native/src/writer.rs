@@ -147,7 +147,11 @@ impl<'py> Writer<'_, 'py> {
         }
         let Ok(string) = value.cast_exact::<PyString>() else { return Err(Stop) };
         let Some(bytes) = strings::ascii_bytes(string) else { return Err(Stop) };
-        match choice.table.find(bytes) {
+        let guessed = choice
+            .strings
+            .get(guess)
+            .is_some_and(|&string| *self.program.core.strings()[string as usize].as_bytes() == *bytes);
+        match if guessed { Some(guess) } else { choice.table.find(bytes) } {
             Some(index) if choice.free => {
                 choice.learn(self.item, index);
                 choice.written[index].write(self.out);
@@ -339,7 +343,7 @@ impl<'py> Writer<'_, 'py> {
             state.expected = rest;
             guess
         } else {
-            match self.property(object, key)? {
+            match self.property(object, guess, key)? {
                 Some(property) => {
                     state.expected = if property == guess { rest } else { &[] };
                     object.learn(state.slot, property);
@@ -362,9 +366,16 @@ impl<'py> Writer<'_, 'py> {
     }
 
     /// The property a key names, by its characters.
-    fn property(&mut self, object: &Object, key: Borrowed<'_, 'py, PyAny>) -> Result<Option<usize>, Stop> {
+    #[inline]
+    fn property(
+        &mut self,
+        object: &Object,
+        guess: usize,
+        key: Borrowed<'_, 'py, PyAny>,
+    ) -> Result<Option<usize>, Stop> {
         let Ok(key) = key.cast_exact::<PyString>() else { return Err(Stop) };
         Ok(match strings::ascii_bytes(key) {
+            Some(bytes) if object.properties.get(guess).is_some_and(|it| *it.name.as_bytes() == *bytes) => Some(guess),
             Some(bytes) => object.find_name(bytes),
             None => match strings::utf8(&key) {
                 Ok(Some(bytes)) => object.find_name(bytes.as_bytes()),
@@ -403,11 +414,11 @@ fn within(bounds: &Numeric, number: f64) -> bool {
 }
 
 /// A tree that nothing is wrong with, under the names of the wire.
-pub fn tree(core: Option<&Core>, fields: &Fields, value: &Dom, out: &mut Vec<u8>) {
+pub fn tree(core: Option<&Core>, fields: &Fields, value: &Dom<'_>, out: &mut Vec<u8>) {
     typed(core.map(|core| (core, core.root())), fields, value, out);
 }
 
-fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom, out: &mut Vec<u8>) {
+fn typed(place: Option<(&Core, NodeId)>, fields: &Fields, value: &Dom<'_>, out: &mut Vec<u8>) {
     let node = place.map(|(core, node)| (core, core.node(node)));
     match value {
         Dom::Null => out.extend_from_slice(b"null"),

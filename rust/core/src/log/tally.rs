@@ -273,7 +273,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-fn member<'d>(value: &'d Dom, wanted: &str) -> Option<&'d Dom> {
+fn member<'d>(value: &'d Dom<'d>, wanted: &str) -> Option<&'d Dom<'d>> {
     let Dom::Object(_, members) = value else { return None };
     members.iter().find_map(|(name, value)| match name {
         Name::Text(name) if &**name == wanted => Some(value),
@@ -282,7 +282,7 @@ fn member<'d>(value: &'d Dom, wanted: &str) -> Option<&'d Dom> {
 }
 
 /// The value a pointer leads to; of a name given twice the first one.
-fn find<'d>(value: &'d Dom, pointer: &str) -> Option<&'d Dom> {
+fn find<'d>(value: &'d Dom<'d>, pointer: &str) -> Option<&'d Dom<'d>> {
     pointer.split('/').skip(1).try_fold(value, |value, step| match value {
         Dom::Array(items) => items.get(step.parse::<usize>().ok()?),
         value => member(value, &step.replace("~1", "/").replace("~0", "~")),
