@@ -154,11 +154,12 @@ class Linter:
     @property
     def counts(self) -> dict[str, int]: ...          # bytes, lines, frames, calls, results … so far
     def feed(self, chunk: bytes) -> None: ...        # lines and frames may be torn anywhere between chunks
-    # The log ends here. Findings: (index into the makers | None, "call" | "result" | "send" | "frame", action, pointer with
-    # indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers: (vendor, model, stations,
-    # frames, bad frames). No `feed` afterwards (RuntimeError).
+    # The log ends here. Findings: (index into the makers | None, "call" | "result" | "send" | "frame", action, pointer
+    # with indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers: (vendor, model,
+    # stations, frames, bad frames). No `feed` afterwards (RuntimeError).
     def finish(
         self,
     ) -> tuple[
-        list[tuple[int | None, str, str, str, str, str, str, int, int, str | None]], list[tuple[str, str, int, int, int]]
+        list[tuple[int | None, str, str, str, str, str, str, int, int, str | None]],
+        list[tuple[str, str, int, int, int]],
     ]: ...

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import evcore
+from evcore.cli.check import check
 from evcore.cli.doctor import doctor
 from evcore.cli.serve import serve
 from evcore.cli.simulate import simulate
@@ -22,6 +23,7 @@ app = typer.Typer(
 # The commands, in the order `evcore --help` lists them: one line each.
 app.command()(serve)
 app.command()(simulate)
+app.command()(check)
 app.command()(doctor)
 
 
