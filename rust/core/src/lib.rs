@@ -12,7 +12,7 @@
 //! The pass is quick and only knows "good" or "stop"; whatever stops it is read again, slowly and in full, by
 //! [`frame::diagnose`] and [`explain::explain`], which are the rules in plain form.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod build;
 pub mod dom;

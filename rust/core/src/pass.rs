@@ -149,8 +149,7 @@ impl<'a, B: Build> Pass<'a, B> {
     }
 
     /// Scalars are read in place; only containers cost a call.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "a call for each scalar costs a third of the pass (benches/experiments)")]
+    #[inline]
     fn value(&mut self, program: &Program, node: NodeId) -> Judged<B::Value> {
         let (nodes, index) = (&program.nodes, node.index());
         match node.kind {

@@ -21,44 +21,9 @@ fn ends(word: u64) -> u64 {
         & HIGHS
 }
 
-/// The same for sixteen bytes, a bit each.
-#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-#[inline]
-#[target_feature(enable = "sse2")]
-fn ends16(low: u64, high: u64) -> u32 {
-    use std::arch::x86_64::{
-        _mm_cmpeq_epi8, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8,
-    };
-    let bytes = _mm_set_epi64x(high as i64, low as i64);
-    let quotes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
-    let backslashes = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\' as i8));
-    let controls = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1F)), bytes);
-    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quotes, backslashes), controls)).cast_unsigned()
-}
-
 /// The first quote, backslash or control byte at or after `at`; `text.len()` when there is none.
 #[inline]
 pub(crate) fn run_end(text: &[u8], mut at: usize) -> usize {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    while let (Some(low), Some(high)) = (word(text, at), word(text, at + 8)) {
-        #[expect(unsafe_code, reason = "measured: benches/experiments/string_scan.md")]
-        // SAFETY: `ends16` asks for nothing but SSE2, which this very build requires (the `cfg` above).
-        let marks = unsafe { ends16(low, high) };
-        if marks != 0 {
-            return at + marks.trailing_zeros() as usize;
-        }
-        at += 16;
-    }
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if let Some(start) = text.len().checked_sub(16).filter(|&start| start < at) {
-        // The last sixteen bytes again: marks of those before `at` are moved out.
-        if let (Some(low), Some(high)) = (word(text, start), word(text, start + 8)) {
-            #[expect(unsafe_code, reason = "as above")]
-            // SAFETY: as above.
-            let marks = unsafe { ends16(low, high) } >> (at - start).min(16);
-            return if marks == 0 { text.len() } else { at + marks.trailing_zeros() as usize };
-        }
-    }
     while let Some(word) = word(text, at) {
         let marks = ends(word);
         if marks != 0 {

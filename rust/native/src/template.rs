@@ -8,22 +8,27 @@
 //! dict of every shape, and all of them where the layout is not known or a table does not look as expected. Measured
 //! in `benches/experiments/dict_template.md`.
 
-use evcore_core::build::Stop;
-use pyo3::prelude::*;
-
-use crate::objects::{Member, Object};
-
-#[cfg(all(Py_3_11, not(Py_3_14), not(Py_GIL_DISABLED), not(py_sys_config = "Py_DEBUG"), not(PyPy), not(GraalPy)))]
+#[cfg(all(
+    Py_3_11,
+    not(Py_3_14),
+    not(Py_GIL_DISABLED),
+    not(py_sys_config = "Py_DEBUG"),
+    not(PyPy),
+    not(GraalPy),
+    not(evcore_plain_dicts)
+))]
 #[expect(
     clippy::cast_ptr_alignment,
     reason = "key tables and their entries are aligned to eight bytes, as their sizes are"
 )]
 mod known {
-    use super::{Member, Object, Py, PyAny, Stop};
+    use evcore_core::build::Stop;
     use pyo3::ffi;
     use pyo3::prelude::*;
     use std::marker::PhantomData;
     use std::ptr;
+
+    use crate::objects::{Member, Object};
 
     /// `struct _dictkeysobject` up to its index table.
     #[repr(C)]
@@ -271,11 +276,14 @@ mod known {
     not(Py_GIL_DISABLED),
     not(py_sys_config = "Py_DEBUG"),
     not(PyPy),
-    not(GraalPy)
+    not(GraalPy),
+    not(evcore_plain_dicts)
 )))]
 mod known {
-    use super::{Member, Object, Stop};
+    use evcore_core::build::Stop;
     use pyo3::prelude::*;
+
+    use crate::objects::{Member, Object};
 
     /// There are no templates for this interpreter.
     pub enum Template {}

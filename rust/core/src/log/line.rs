@@ -280,7 +280,7 @@ fn words<'a>(text: &'a [u8], origin: &mut Origin<'a>) {
     let name = trim_end(before).strip_suffix(b":").unwrap_or_default();
     let start = name.iter().rposition(|byte| matches!(byte, b' ' | b':' | b'"')).map_or(0, |at| at + 1);
     let (introduction, name) = (trim_end(&name[..start]), &name[start..]);
-    if let Some(boxed) = after(text, b"chargeBoxId=") {
+    if let Some(boxed) = charge_box(text) {
         let length = boxed.iter().take_while(|byte| !matches!(byte, b' ' | b',' | b';' | b']' | b'"' | b'\\')).count();
         origin.station = &boxed[..length];
     } else if direction != Direction::Unknown {
@@ -305,6 +305,18 @@ fn trim_end(text: &[u8]) -> &[u8] {
     &text[..length]
 }
 
+/// What follows `chargeBoxId=`.
+fn charge_box(text: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    while let Some(offset) = find_byte(&text[at..], b'=') {
+        at += offset + 1;
+        if text[..at].ends_with(b"chargeBoxId=") {
+            return Some(&text[at..]);
+        }
+    }
+    None
+}
+
 fn after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
     let at = text.windows(word.len()).position(|window| window == word)?;
     Some(&text[at + word.len()..])
@@ -313,4 +325,46 @@ fn after<'a>(text: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
 /// Whether a JSON line says behind its frame that the frame was cut: `"cut": true`.
 pub(super) fn says_cut(rest: &[u8]) -> bool {
     after(rest, b"\"cut\":").is_some_and(|value| value[skip_blanks(value, 0)..].starts_with(b"true"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_is_found_where_it_stands_first() {
+        for length in 0..40 {
+            for at in 0..length {
+                let mut text = vec![b'!'; length];
+                text[at] = b'"';
+                text[length - 1] = b'"';
+                assert_eq!(find_byte(&text, b'"'), Some(at.min(length - 1)));
+                assert_eq!(find_byte(&text, b'#'), None, "a neighbour in value is another byte");
+                assert_eq!(find_byte(&text[..at], b'"'), None);
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_inside_of_strings_do_not_count() {
+        let mut balance = Balance::default();
+        assert_eq!(balance.end(br#"[2,"]\"]",{"a":[1]}] and ]"#), Some(20));
+        let mut balance = Balance::default();
+        assert_eq!((balance.end(b"[2,{"), balance.may_go_on()), (None, true));
+        assert_eq!(balance.end(br#""a":1}]"#), Some(7));
+        let mut balance = Balance::default();
+        assert_eq!((balance.end(br#"[2,"a\"#), balance.may_go_on()), (None, false));
+        assert_eq!(Balance::default().end(b"]"), Some(1), "what closes too often ends it");
+    }
+
+    #[test]
+    fn frames_begin_at_every_level_of_quoting() {
+        let at = |line: &str| find(line.as_bytes()).map(|found| (found.start, found.level));
+        assert_eq!(at(r#"CP1: send [ 3 , "a",{}]"#), Some((10, 0)));
+        assert_eq!(at(r#"{"frame": "[2,\"a\"#), Some((11, 1)));
+        assert_eq!(at(r#"{"log":"{\"frame\":\"[2,\\\"a"#), Some((21, 2)));
+        assert_eq!(at(r#"[2,\\"a"#), None);
+        assert_eq!(at("[1,2] [7,8]"), Some((0, 0)));
+        assert_eq!(at("[1,2] [7,8"), None);
+    }
 }
