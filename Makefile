@@ -28,6 +28,8 @@ rust_sources := $(shell find rust/core rust/native -type f) $(manifests)
 # A stamp says nothing when the module it stands for was deleted.
 native_missing := $(if $(wildcard python/evcore/_native.*so python/evcore/_native.*pyd),,force)
 
+dylib := $(if $(filter Darwin,$(shell uname -s)),.dylib,.so)
+
 need_cargo = @command -v cargo >/dev/null || { echo "evcore: needs a Rust toolchain, but cargo was not found: https://rustup.rs" >&2; exit 1; }
 
 ##@ Use
@@ -42,7 +44,7 @@ build: .venv/.native ## Build the native module in release mode into .venv.
 ##@ Check
 
 .PHONY: test
-test: lint test-rust test-native test-pure ## Everything a change must pass: linters, the core's tests, pytest on both backends.
+test: lint test-rust test-native test-plain test-pure ## Everything a change must pass: linters, the core's tests, pytest on both backends.
 
 .PHONY: test-rust
 test-rust: ## The core crate's own tests; no Python in them.
@@ -52,6 +54,12 @@ test-rust: ## The core crate's own tests; no Python in them.
 .PHONY: test-native
 test-native: .venv/.native .venv/.tools ## pytest on the native backend (ARGS="tests/unit -k frame" is passed on).
 	EVCORE_BACKEND=native $(python) -m pytest $(ARGS)
+
+.PHONY: test-plain
+test-plain: .venv/.native .venv/.tools ## Dicts from templates against the module built without them.
+	$(need_cargo)
+	RUSTFLAGS="--cfg evcore_plain_dicts" cargo build --locked --quiet --release -p evcore-native --target-dir target/plain
+	EVCORE_BACKEND=native EVCORE_PLAIN=target/plain/release/lib_native$(dylib) $(python) -m pytest tests/parity/test_plain_dicts.py
 
 .PHONY: test-pure
 test-pure: .venv/.native .venv/.tools ## pytest on the pure backend.

@@ -6,7 +6,7 @@
 //! A copy of the template's key table costs one allocation and one `memcpy`; values are put straight into its entries. Nobody
 //! sees a dict before it is finished. The public twin is `Layout::dict` (`PyDict_New`, `PyDict_SetItem`): it makes the first
 //! dict of every shape, and all of them where the layout is not known or a table does not look as expected. Measured
-//! in `benches/experiments/dict_template.md`.
+//! in `benches/experiments/dict_template.py`.
 
 #[cfg(all(
     Py_3_11,

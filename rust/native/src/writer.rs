@@ -51,7 +51,10 @@ impl<'py> Writer<'_, 'py> {
 
     /// Scalars are written in place; only containers cost a call.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "worth a tenth of an encode: benches/experiments/writer_inline.md")]
+    #[expect(
+        clippy::inline_always,
+        reason = "measured: a tenth of an encode of TransactionEvent and SetChargingProfile"
+    )]
     fn value(&mut self, node: NodeId, value: Borrowed<'_, 'py, PyAny>) -> Written {
         let (core, index) = (&self.program.core, node.index());
         match node.kind {
