@@ -13,7 +13,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benches import check, decode, encode, machine, process, report
+from benches import check, decode, encode, log, machine, process, report
 from benches.measure import FULL, QUICK, Effort, Record
 from benches.plan import Job
 
@@ -25,6 +25,7 @@ BENCHES: Final[dict[str, Callable[[Effort], Iterator[Job]]]] = {
     "refuse": decode.refusal_jobs,
     "encode": encode.jobs,
     "check": check.jobs,
+    "log": log.jobs,
     "import": process.import_jobs,
     "memory": process.memory_jobs,
 }

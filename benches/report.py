@@ -69,6 +69,7 @@ def tables(document: Document) -> list[Table]:
         _ratios(bench, [r for r in records if r["bench"] == bench], tall=bench != "refuse")
         for bench in ("variants", "refuse", "check")
     ]
+    found.append(_log([r for r in records if r["bench"] == "log"]))
     found.append(_imports([r for r in records if r["bench"] == "import"]))
     found.append(_memory([r for r in records if r["bench"] == "memory"]))
     return [table for table in found if table.rows]
@@ -166,6 +167,15 @@ def _ratios(name: str, records: Sequence[Record], tall: bool = False) -> Table:
 
 def _case(case: str, variant: str) -> str:
     return {"plain": case, "invalid": f"{case} (!)"}.get(variant, f"{case}, {variant}")
+
+
+def _log(records: Sequence[Record]) -> Table:
+    makes = list(dict.fromkeys(r["case"] for r in records))
+    cells = {(r["contender"], r["case"]): f"{figure(r['median'], 1)}" for r in records}
+    contenders = dict.fromkeys(r["contender"] for r in records)
+    rows = tuple((contender, *(cells[contender, make] for make in makes)) for contender in contenders)
+    note = "Megabytes of log a second on one core, every frame judged; the file is in the system's cache."
+    return Table("log", "log: a log file, checked", note, ("contender", *makes), rows)
 
 
 def _imports(records: Sequence[Record]) -> Table:
