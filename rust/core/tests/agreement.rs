@@ -121,13 +121,14 @@ fn value(dice: &mut Dice, name: &str, depth: usize) -> String {
         }
         "sample" => object(dice, &["value", "unit", "at", "custom"], depth),
         "custom" => object(dice, &["vendorId", "x"], depth),
-        "free" => object(dice, &NAMES, depth),
+        "free" => object(dice, &["x", "value", "\\u0069d"], depth),
         "id" => dice.pick(&["1", "-7", "300.0"]).to_owned(),
         "value" => dice.pick(&["0", "8.1", "100", "1e1"]).to_owned(),
         "on" => dice.pick(&["true", "false"]).to_owned(),
         "at" => "\"2026-11-20T12:00:00.5+01:00\"".to_owned(),
         "where" => "\"ftp://h/%20\"".to_owned(),
         "name" | "vendorId" => dice.pick(&["\"\"", "\"abc\"", "\"\\u0061\""]).to_owned(),
+        "x" => dice.pick(&SCALARS[..9]).to_owned(),
         _ => dice.pick(&SCALARS[22..28]).to_owned(),
     }
 }
@@ -145,7 +146,7 @@ fn object(dice: &mut Dice, names: &[&str], depth: usize) -> String {
             members.swap(a, b);
         }
     }
-    if dice.roll(15) == 0 {
+    if dice.roll(60) == 0 {
         members.push(dice.pick(&NAMES));
     }
     let members: Vec<String> = members
