@@ -30,14 +30,23 @@ impl Table {
         }
         let bits = (entries.len() * 2).next_power_of_two().trailing_zeros().max(1);
         let shift = 64 - bits;
-        // A few odd factors are tried; the one with the fewest shared slots stays. What is still shared is chained.
-        let factor = (0..256_u64)
-            .map(|seed| (0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * seed + 1)) | 1)
-            .min_by_key(|&factor| {
-                let mut taken = vec![false; 1 << bits];
-                entries.iter().filter(|entry| std::mem::replace(&mut taken[slot(entry, factor, shift)], true)).count()
-            })
-            .unwrap_or(1);
+        // A few odd factors are tried until no two strings share a slot; what is still shared is chained.
+        let mut factor = 1;
+        let mut fewest = usize::MAX;
+        for seed in 0..64_u64 {
+            let candidate = (0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * seed + 1)) | 1;
+            let mut taken = vec![false; 1 << bits];
+            let shared = entries
+                .iter()
+                .filter(|entry| std::mem::replace(&mut taken[slot(entry, candidate, shift)], true))
+                .count();
+            if shared < fewest {
+                (factor, fewest) = (candidate, shared);
+            }
+            if fewest == 0 {
+                break;
+            }
+        }
         let mut slots = vec![0_u16; 1 << bits];
         let mut next = vec![0_u16; entries.len()];
         for (index, entry) in entries.iter().enumerate().rev() {

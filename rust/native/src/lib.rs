@@ -19,7 +19,8 @@ mod strings;
 mod template;
 mod writer;
 
-#[pyo3::pymodule(gil_used = false)]
+// The writer reads dicts and lists in place, which only the GIL keeps still: a free-threaded interpreter turns it on.
+#[pyo3::pymodule(gil_used = true)]
 mod _native {
     #[pymodule_export]
     use crate::codec::Codec;
