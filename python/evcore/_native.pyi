@@ -43,7 +43,9 @@ class CallResult:
 class CallError:
     kind: Final = 4
     __match_args__: Final = ("id", "code", "description", "details")
-    def __new__(cls, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None) -> Self: ...
+    def __new__(
+        cls, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None
+    ) -> Self: ...
     @property
     def id(self) -> str: ...
     @property
@@ -61,7 +63,9 @@ class CallError:
 class CallResultError:
     kind: Final = 5
     __match_args__: Final = ("id", "code", "description", "details")
-    def __new__(cls, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None) -> Self: ...
+    def __new__(
+        cls, id: str, code: str, description: str | None = None, details: dict[str, Any] | None = None
+    ) -> Self: ...
     @property
     def id(self) -> str: ...
     @property
@@ -116,14 +120,17 @@ class Codec:
     def __new__(
         cls,
         version: str,
-        programs: Mapping[str, tuple[str, ...]],     # kind ("call" | "result" | "send") -> names of this version's actions, `X-Signed` among them in 2.x
-        load: Callable[[str, str], Program],         # (kind, action) -> program; called once for each, on first use
+        programs: Mapping[
+            str, tuple[str, ...]
+        ],  # kind ("call" | "result" | "send") -> names of this version's actions, `X-Signed` among them in 2.x
+        load: Callable[[str, str], Program],  # (kind, action) -> program; called once for each, on first use
         *,
         lazy: bool,
-        limits: tuple[int, int, int, int, int, int, int],   # the fields of Limits, in their order
+        limits: tuple[int, int, int, int, int, int, int],  # the fields of Limits, in their order
         answer_unknown_kind: bool,
-        tolerate: Callable[[Any, tuple[Violation, ...]], bool] | None,   # policy: (message, violations) -> deliver it all the same?
-        further: Callable[[str, str, Any], list[Violation]] | None,      # see the attribute
+        tolerate: Callable[[Any, tuple[Violation, ...]], bool]
+        | None,  # policy: (message, violations) -> deliver it all the same?
+        further: Callable[[str, str, Any], list[Violation]] | None,  # see the attribute
     ) -> Self: ...
     @property
     def version(self) -> str: ...
@@ -141,9 +148,8 @@ class Linter:
 
     def __new__(
         cls,
-        version: str,
-        programs: Mapping[str, tuple[str, ...]],     # as for a codec
-        load: Callable[[str, str], Program],
+        programs: Mapping[str, Mapping[str, tuple[str, ...]]],   # version -> kind -> actions, as for a codec; 1 to 3
+        load: Callable[[str, str, str], Program],    # (version, kind, action) -> program; once for each, on first use
         *,
         limits: tuple[int, int, int, int, int, int, int],
         line_bytes: int,                             # longer lines are a finding, and not read
@@ -154,12 +160,13 @@ class Linter:
     @property
     def counts(self) -> dict[str, int]: ...          # bytes, lines, frames, calls, results … so far
     def feed(self, chunk: bytes) -> None: ...        # lines and frames may be torn anywhere between chunks
-    # The log ends here. Findings: (index into the makers | None, "call" | "result" | "send" | "frame", action, pointer
-    # with indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers: (vendor, model,
-    # stations, frames, bad frames). No `feed` afterwards (RuntimeError).
+    # The log ends here. Findings: (version, index into the makers | None, "call" | "result" | "send" | "frame", action,
+    # pointer with indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers: (vendor,
+    # model, stations, frames, bad frames); versions: (version, frames). No `feed` afterwards (RuntimeError).
     def finish(
         self,
     ) -> tuple[
-        list[tuple[int | None, str, str, str, str, str, str, int, int, str | None]],
+        list[tuple[str, int | None, str, str, str, str, str, str, int, int, str | None]],
         list[tuple[str, str, int, int, int]],
+        list[tuple[str, int]],
     ]: ...

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import evcore
-from evcore.check import Log, Options, Report, Source, Unreadable, lint, screen
+from evcore.check import Log, Options, Report, Source, Unreadable, screen
 from evcore.check.lint import linter_for
 from evcore.errors import Violation
 
@@ -29,16 +29,6 @@ HEARTBEAT = '[2,"2","Heartbeat",{}]'
 LATE = '[3,"2",{"currentTime":"yesterday"}]'
 AUTHORIZE = f'[2,"3","Authorize",{{"idTag":"{SECRET}"}}]'
 TORN = '[2,"4","Heart'
-STREAM = {"id": 1, "pending": 0, "basetime": "2026-01-01T00:00:00Z", "data": [{"t": 1, "v": "1"}]}
-ONLY_21 = json.dumps([6, "5", "NotifyPeriodicEventStream", STREAM])
-STARTED = {
-    "eventType": "Started",
-    "timestamp": "2026-01-01T00:00:00Z",
-    "triggerReason": "Authorized",
-    "seqNo": 0,
-    "transactionInfo": {"transactionId": "t"},
-}
-TRANSACTION = json.dumps([2, "6", "TransactionEvent", STARTED])
 
 
 def check(*arguments: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -72,7 +62,7 @@ def test_tables_name_action_place_keyword_count_and_example(log: Path) -> None:
     done = check(log)
     said = done.stdout.decode()
     assert (done.returncode, done.stderr) == (1, b"")
-    assert "ocpp1.6 (guessed); 6 lines, 6 frames (4 calls, 1 results, 1 bad)" in said
+    assert "ocpp1.6 by the look of it; 6 lines, 6 frames (4 calls, 1 results, 1 bad)" in said
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines() if "│" in line]
     assert rows[:3] == [
         ["2", "Authorize", "/idTag", "maxLength", "is longer than 20 characters", f"{log}:4"],
@@ -105,9 +95,9 @@ def test_json_document(log: Path, tmp_path: Path) -> None:
         "results": 1, "errors": 0, "sends": 0, "unpaired": 0, "bad_frames": 1, "violating": 4, "violations": 4,
         "cut": 0, "further": 0,
     }  # fmt: skip
-    assert [(file["file"], file["version"], file["guessed"]) for file in found["files"]] == [
-        (str(log), "ocpp1.6", True),
-        (str(other), "ocpp1.6", True),
+    assert [(file["file"], list(file["versions"]), file["guessed"]) for file in found["files"]] == [
+        (str(log), ["ocpp1.6"], True),
+        (str(other), ["ocpp1.6"], True),
     ]
     assert [file["counts"]["violations"] for file in found["files"]] == [3, 1]
     assert found["findings"][0] == {
@@ -268,43 +258,33 @@ def test_a_line_without_end_is_not_taken_into_memory(tmp_path: Path) -> None:
 # The version
 
 
-@pytest.mark.parametrize(
-    ("frames", "version"),
-    [
-        ([BOOT_16, HEARTBEAT], "ocpp1.6"),
-        ([BOOT_2], "ocpp2.0.1"),
-        ([HEARTBEAT, TRANSACTION], "ocpp2.0.1"),
-        ([BOOT_2, ONLY_21], "ocpp2.1"),
-        ([HEARTBEAT], "ocpp1.6"),
-        ([HEARTBEAT, *[BOOT_2] * 2, BOOT_16], "ocpp2.0.1"),
-    ],
-)
-def test_the_version_is_guessed(tmp_path: Path, frames: list[str], version: str) -> None:
-    path = tmp_path / "a.log"
-    path.write_text("\n".join(frames))
-    with Source(str(path)) as source:
-        log = lint(source, Options())
-    assert (log.version, log.guessed) == (version, True)
-    assert log.counts["violating"] == frames.count(BOOT_16) * (version != "ocpp1.6")
-
-
-def test_each_file_has_a_version_of_its_own(tmp_path: Path) -> None:
-    old, new = tmp_path / "old", tmp_path / "new"
+def test_each_station_has_a_version_of_its_own(tmp_path: Path) -> None:
+    old, new, both = tmp_path / "old", tmp_path / "new", tmp_path / "both"
+    bad = '[2,"9","Authorize",{}]'
     old.write_text(f"{BOOT_16}\n{AUTHORIZE}")
-    new.write_text(f"{BOOT_2}\n" * 2000 + '[2,"9","Authorize",{}]')
-    _, found = document(old, new)
-    assert [file["version"] for file in found["files"]] == ["ocpp1.6", "ocpp2.0.1"]
-    assert {(finding["version"], finding["keyword"]) for finding in found["findings"]} == {
-        ("ocpp1.6", "maxLength"),
-        ("ocpp2.0.1", "required"),
+    new.write_text(f"{BOOT_2}\n" * 10 + bad)
+    both.write_text(
+        "".join(f"A: send {BOOT_16}\nB: send {BOOT_2}\n" for _ in range(5)) + f"B: send {bad}\nA: send {AUTHORIZE}"
+    )
+    _, found = document(old, new, both)
+    assert [file["versions"] for file in found["files"]] == [
+        {"ocpp1.6": 2},
+        {"ocpp2.0.1": 11},
+        {"ocpp1.6": 6, "ocpp2.0.1": 6},
+    ]
+    assert {(finding["version"], finding["keyword"], finding["count"]) for finding in found["findings"]} == {
+        ("ocpp1.6", "maxLength", 2),
+        ("ocpp2.0.1", "required", 2),
     }
-    assert "│ version " not in check(old).stdout.decode()
-    assert "┃ version " in check(old, new).stdout.decode()
+    assert "┃ version " not in check(old).stdout.decode()
+    said = check(both).stdout.decode()
+    assert "┃ version " in said
+    assert f"{both}: ocpp1.6 (6 frames), ocpp2.0.1 (6 frames) by the look of it; " in said
 
 
 def test_a_version_given_is_not_guessed(log: Path) -> None:
     _, found = document(log, "--version", "2.0.1")
-    assert [(file["version"], file["guessed"]) for file in found["files"]] == [("ocpp2.0.1", False)]
+    assert [(file["versions"], file["guessed"]) for file in found["files"]] == [({"ocpp2.0.1": 6}, False)]
     assert found["counts"]["violating"] == 4
 
 
@@ -312,13 +292,25 @@ def test_a_version_given_is_not_guessed(log: Path) -> None:
 
 
 def test_every_number_on_the_screen_is_the_report_s() -> None:
-    counts = dict.fromkeys(linter_for("ocpp2.1", Options()).counts, 0)
+    counts = dict.fromkeys(linter_for(Options()).counts, 0)
     counts |= {"bytes": 2_000_000, "lines": 1234, "frames": 1000, "calls": 900, "sends": 100, "unpaired": 7, "cut": 3}
     counts |= {"violations": 12, "violating": 11, "bad_frames": 2, "long_lines": 1, "further": 5}
     unknown = Violation("NotImplemented", "", "action", None, "is not an action of ocpp2.1")
-    finding = (None, "call", "X", unknown.pointer, unknown.keyword, unknown.code, unknown.message, 12, 5, None)
+    finding = (
+        "ocpp2.1",
+        None,
+        "call",
+        "X",
+        unknown.pointer,
+        unknown.keyword,
+        unknown.code,
+        unknown.message,
+        12,
+        5,
+        None,
+    )
     report = Report()
-    report.add(Log("a.log", "ocpp2.1", False, counts, 0.5, [finding], []))
+    report.add(Log("a.log", {"ocpp2.1": 1000}, False, counts, 0.5, [finding], []))
     assert list(screen.lines(report)) == [
         (
             "a.log: ocpp2.1; 1,234 lines, 1,000 frames (900 calls, 100 sends, 2 bad), 7 results without their call, "
@@ -327,6 +319,6 @@ def test_every_number_on_the_screen_is_the_report_s() -> None:
     ]
     assert screen.verdict(report) == ("12 violations in 11 of 1,000 frames, 2 bad frames, 1 lines too long to be read")
     assert len(list(screen.tables(report, 10))) == 2
-    report.add(Log("b.log", "ocpp2.1", False, counts, 0.5, [finding], []))
+    report.add(Log("b.log", {"ocpp2.1": 1000}, False, counts, 0.5, [finding], []))
     assert list(screen.lines(report))[-1].startswith("2 logs: 2,468 lines, 2,000 frames")
     assert [(found.file, found.count) for found in report.findings] == [("a.log", 24)]

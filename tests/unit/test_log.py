@@ -32,25 +32,27 @@ def lint(
     backend: Any, log: bytes | Iterable[bytes], version: str = "ocpp1.6", **options: Any
 ) -> tuple[dict[str, int], dict[tuple[str, ...], tuple[int, int]], list[Any]]:
     """Counts; (kind, action, pointer, keyword) -> (count, first line); makers."""
-    linter = linter_for(version, Options(backend=backend, **options))
+    linter = linter_for(Options(version, backend=backend, **options))
     for chunk in (log,) if isinstance(log, bytes) else log:
         linter.feed(chunk)
-    findings, makers = linter.finish()
+    findings, makers, _ = linter.finish()
     found: dict[tuple[str, ...], tuple[int, int]] = {}
-    for finding in sorted(findings, key=lambda finding: finding[8]):
-        key = finding[1:5]
-        count, line = found.get(key, (0, finding[8]))
-        found[key] = (count + finding[7], line)
+    for finding in sorted(findings, key=lambda finding: finding[9]):
+        key = finding[2:6]
+        count, line = found.get(key, (0, finding[9]))
+        found[key] = (count + finding[8], line)
     return linter.counts, found, makers
 
 
-def everything(backend: Any, chunks: Iterable[bytes], version: str = "ocpp1.6", **options: Any) -> tuple[Any, ...]:
+def everything(
+    backend: Any, chunks: Iterable[bytes], version: str | None = "ocpp1.6", **options: Any
+) -> tuple[Any, ...]:
     """All that a linter says, in one order."""
-    linter = linter_for(version, Options(backend=backend, values=True, **options))
+    linter = linter_for(Options(version, backend=backend, values=True, **options))
     for chunk in chunks:
         linter.feed(chunk)
-    findings, makers = linter.finish()
-    return linter.counts, sorted(findings, key=repr), makers
+    findings, makers, versions = linter.finish()
+    return linter.counts, sorted(findings, key=repr), makers, versions
 
 
 def text(*frame: Any) -> str:
@@ -394,8 +396,8 @@ SMALL = {"limits": Limits(frame_bytes=150, depth=5, id_chars=36, string_bytes=60
 
 
 @settings(max_examples=300, deadline=None)
-@given(chunks=split_logs(), version=st.sampled_from(["ocpp1.6", "ocpp2.1"]), options=st.sampled_from([{}, SMALL]))
-def test_chunks_and_backends_make_no_difference(chunks: list[bytes], version: str, options: Any) -> None:
+@given(chunks=split_logs(), version=st.sampled_from([None, "ocpp1.6", "ocpp2.1"]), options=st.sampled_from([{}, SMALL]))
+def test_chunks_and_backends_make_no_difference(chunks: list[bytes], version: str | None, options: Any) -> None:
     pure = everything(import_module("evcore._pure"), [b"".join(chunks)], version, **options)
     assert everything(import_module("evcore._pure"), chunks, version, **options) == pure
     native = pytest.importorskip("evcore._native")
@@ -489,16 +491,16 @@ def test_names_of_the_peer_s_are_cut(backend: Any) -> None:
 def test_values_are_shown_when_asked_for(backend: Any, member: str, shown: str | None) -> None:
     frame = f'[2,"1","Authorize",{{{member}}}]'.encode()
     for values in (True, False):
-        linter = linter_for("ocpp1.6", Options(backend=backend, values=values))
+        linter = linter_for(Options("ocpp1.6", backend=backend, values=values))
         linter.feed(frame)
         finding = linter.finish()[0]
         assert {
-            value for *_, keyword, _, _, _, _, value in (entry[3:] for entry in finding) if keyword != "required"
+            value for *_, keyword, _, _, _, _, value in (entry[4:] for entry in finding) if keyword != "required"
         } == {shown if values else None}
 
 
 def test_a_linter_ends_once(backend: Any) -> None:
-    linter = linter_for("ocpp1.6", Options(backend=backend))
+    linter = linter_for(Options("ocpp1.6", backend=backend))
     linter.feed(b'[2,"1","Nonsense",{}]')
     assert linter.counts["frames"] == 0
     first = linter.finish()
@@ -509,15 +511,14 @@ def test_a_linter_ends_once(backend: Any) -> None:
 
 
 def test_schemas_are_compiled_when_they_are_needed(backend: Any) -> None:
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, str]] = []
 
-    def load(kind: str, action: str) -> Any:
-        asked.append((kind, action))
-        return backend.Program(b'{"type":"object"}', version="ocpp1.6")
+    def load(version: str, kind: str, action: str) -> Any:
+        asked.append((version, kind, action))
+        return backend.Program(b'{"type":"object"}', version=version)
 
     linter = backend.Linter(
-        "ocpp1.6",
-        {"call": ("A", "B"), "result": ("A", "B"), "send": ()},
+        {"ocpp2.1": {"call": ("A", "B"), "result": ("A", "B"), "send": ()}},
         load,
         limits=tuple(Limits()),
         line_bytes=1000,
@@ -526,4 +527,92 @@ def test_schemas_are_compiled_when_they_are_needed(backend: Any) -> None:
         values=False,
     )
     linter.feed(b'[2,"1","A",{}]\n[2,"2","A",{}]\n[3,"1",{}]\n[3,"9",{}]\n')
-    assert asked == [("call", "A"), ("result", "A")]
+    assert asked == [("ocpp2.1", "call", "A"), ("ocpp2.1", "result", "A")]
+
+
+@pytest.mark.parametrize("programs", [{}, {f"ocpp2.{number}": {} for number in range(4)}])
+def test_a_linter_has_one_to_three_versions(backend: Any, programs: Any) -> None:
+    with pytest.raises(ValueError):
+        backend.Linter(programs, print, limits=tuple(Limits()), line_bytes=1, open_calls=1, findings=1, values=False)
+
+
+# Versions
+
+OLD = [
+    text(2, "1", "BootNotification", BOOT),
+    text(2, "2", "StopTransaction", {"meterStop": 1, "timestamp": "2026-01-01T00:00:00Z", "transactionId": 1}),
+]
+NEW_BOOT = {"reason": "PowerUp", "chargingStation": {"vendorName": "Acme", "model": "Two"}}
+STARTED = {
+    "eventType": "Started",
+    "timestamp": "2026-01-01T00:00:00Z",
+    "triggerReason": "Authorized",
+    "seqNo": 0,
+    "transactionInfo": {"transactionId": "t"},
+}
+NEW = [text(2, "1", "BootNotification", NEW_BOOT), text(2, "2", "TransactionEvent", STARTED)]
+NEWEST = [
+    *NEW,
+    text(
+        6,
+        "3",
+        "NotifyPeriodicEventStream",
+        {"id": 1, "pending": 0, "basetime": "2026-01-01T00:00:00Z", "data": [{"t": 1, "v": "1"}]},
+    ),
+]
+HEARTBEAT = text(2, "h", "Heartbeat", {})
+# A common mistake in 1.6, where data is a string; right in 2.x.
+ODD_DATA = text(2, "o", "DataTransfer", {"vendorId": "v", "data": {"a": 1}})
+
+
+def spoken(backend: Any, frames: Iterable[tuple[str, str]]) -> tuple[dict[str, int], dict[str, int]]:
+    """(station, frame) -> frames by version; violations by version."""
+    log = "\n".join(ocpp_package(station, "in", frame) for station, frame in frames).encode()
+    _, findings, _, versions = everything(backend, [log], None)
+    broken: Counter[str] = Counter()
+    for finding in findings:
+        broken[finding[0]] += finding[8]
+    return {version: count for version, count in versions if count}, dict(broken)
+
+
+@pytest.mark.parametrize(
+    ("frames", "versions", "broken"),
+    [
+        (OLD * 3, {"ocpp1.6": 6}, {}),
+        (NEW * 3, {"ocpp2.0.1": 6}, {}),
+        ([HEARTBEAT] * 3, {"ocpp1.6": 3}, {}),
+        # Not told apart from 2.0.1 by its first frames, then taken by 2.1 alone.
+        ([*NEW * 5, NEWEST[2], *NEW], {"ocpp2.0.1": 10, "ocpp2.1": 3}, {}),
+        ([*OLD, ODD_DATA, *OLD, ODD_DATA, *OLD, ODD_DATA], {"ocpp1.6": 9}, {"ocpp1.6": 3}),
+        ([*NEW, OLD[1], *NEW], {"ocpp2.0.1": 5}, {"ocpp2.0.1": 1}),
+        # An update: a BootNotification of the other version begins anew.
+        ([*OLD * 5, *NEW * 5], {"ocpp1.6": 10, "ocpp2.0.1": 10}, {}),
+        ([*OLD * 5, NEW[1], *OLD], {"ocpp1.6": 13}, {"ocpp1.6": 1}),
+        # Nobody takes the first frame: it is judged by the version it comes nearest to.
+        ([text(2, "1", "BootNotification", {**NEW_BOOT, "x": 1})], {"ocpp2.0.1": 1}, {"ocpp2.0.1": 1}),
+        ([text(2, "1", "BootNotification", {**BOOT, "x": 1})], {"ocpp1.6": 1}, {"ocpp1.6": 1}),
+    ],
+)
+def test_a_station_is_judged_by_the_version_it_speaks(
+    backend: Any, frames: list[str], versions: dict[str, int], broken: dict[str, int]
+) -> None:
+    assert spoken(backend, [("CP1", frame) for frame in frames]) == (versions, broken)
+
+
+def test_stations_of_all_versions_may_be_in_one_log(backend: Any) -> None:
+    frames = [pair for frame in range(2) for pair in (("A", OLD[frame]), ("B", NEW[frame]), ("C", NEWEST[frame + 1]))]
+    assert spoken(backend, [*frames * 5, ("A", ODD_DATA), ("B", OLD[1])]) == (
+        {"ocpp1.6": 11, "ocpp2.0.1": 12, "ocpp2.1": 9},
+        {"ocpp1.6": 1, "ocpp2.0.1": 1},
+    )
+
+
+def test_a_station_that_says_nothing_of_its_version_is_judged_as_the_others(backend: Any) -> None:
+    assert spoken(backend, [*(("A", frame) for frame in NEW), ("B", HEARTBEAT)])[0] == {"ocpp2.0.1": 3}
+
+
+def test_an_answer_is_judged_by_the_version_of_its_station(backend: Any) -> None:
+    lines = [ocpp_package("CP1", "in", frame) for frame in NEW * 3]
+    lines += [ocpp_package("CP1", "in", NEW[0]), ocpp_package("CP1", "out", text(3, "1", ACCEPTED | {"x": 1}))]
+    _, findings, _, _ = everything(backend, ["\n".join(lines).encode()], None)
+    assert [(finding[0], finding[3:5]) for finding in findings] == [("ocpp2.0.1", ("BootNotification", "/x"))]

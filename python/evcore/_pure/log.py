@@ -6,19 +6,21 @@ the first), makers. Refused: nothing; lines and frames beyond their limits are f
 
     chunk -> line -> frame text and its origin -> FrameReader, Program -> counts, pairs, findings
 
-docs/check.md says what counts as a frame in a line and how a line names its station.
+A log does not say which version its stations speak, and a server's log holds stations of all. So each station is judged
+by the version that has taken most of those of its frames that not all versions take.
+
+docs/check.md says what counts as a frame in a line, how a line names its station, and how its version is found.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from evcore._pure.document import Node
 from evcore._pure.frame import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND, Frame, FrameReader
+from evcore._pure.line import IN, OUT, Balance, Origin, begin, origin_of, says_cut, unescape
 from evcore._pure.schema import Program
 from evcore._pure.version import VERSIONS
 from evcore._pure.writer import write
@@ -26,39 +28,9 @@ from evcore.errors import FrameError, Violation
 
 __all__ = ["Linter"]
 
-# Where a frame begins: a message type, a comma and a quote. One or three backslashes escape the quote of a frame that
-# stands in a string, or in a string in a string.
-_HEAD: Final = re.compile(rb'\[[ \t]*+[2-6][ \t]*+,[ \t]*+(|\\|\\\\\\)"')
-_LEVELS: Final = {b"": 0, b"\\": 1, b"\\\\\\": 2}
-# A line that would be a frame if its first elements were right.
-_ODD: Final = re.compile(rb'(?:\xef\xbb\xbf)?[ \t]*+(?=\[[ \t]*+"?[0-9]{1,3}+"?[ \t]*+,)')
-
-# The inside of a JSON string, as far as it is good: no surrogate without its partner.
-_INSIDE: Final = re.compile(
-    rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
-    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
-)
-_ESCAPES: Final = re.compile(rb"\\[^u]|(?:\\u....)+")
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|["\[\]{}]', re.DOTALL)
-
-
-def _member(names: bytes) -> re.Pattern[bytes]:
-    """A member of a JSON object, which may itself stand in a string: quotes with or without backslashes."""
-    return re.compile(rb'"(?=(?:%b)\\*+"[ \t]*+:[ \t]*+\\*+"([^"\\\x00-\x1f]{1,192}+)\\*+")' % names)
-
-
-_STATION: Final = _member(
-    b"station|stationId|station_id|chargePointId|charge_point_id|chargeBoxId|charge_box_id|chargerId|charger_id|identity"
-    b"|cpId|cp_id|clientId|client_id"
-)
-_DIRECTION: Final = _member(b"direction|dir")
-_CHARGE_BOX: Final = re.compile(rb'chargeBoxId=([^ ,;\]"\\]*+)')
-_CUT: Final = re.compile(rb'"cut":[ \t]*+(true)?')
-
-_UNKNOWN, _IN, _OUT = 0, 1, 2
-_NAME_BYTES: Final = 192
-_TAIL_BYTES: Final = 256
-_VERB_BYTES: Final = 32
+_BOOT: Final = "BootNotification"
+#: Frames of evidence that settle a station's version.
+_SETTLED: Final = 4
 _ACTION_CHARS: Final = 64
 _POINTER_CHARS: Final = 200
 _MAKER_CHARS: Final = 50
@@ -74,20 +46,16 @@ _COUNTS: Final = (
 )
 
 _Report: TypeAlias = tuple[
-    list[tuple[int | None, str, str, str, str, str, str, int, int, str | None]], list[tuple[str, str, int, int, int]]
+    list[tuple[str, int | None, str, str, str, str, str, str, int, int, str | None]],
+    list[tuple[str, str, int, int, int]],
+    list[tuple[str, int]],
 ]
-
-
-class _Origin(NamedTuple):
-    """Whose frame it is: the station's name (empty: the line names none), and which way the frame went."""
-
-    station: bytes
-    direction: int
 
 
 class _Finding(NamedTuple):
     """What findings are told apart by. `usage`: call, result, send, or frame for what is none."""
 
+    version: str
     maker: int | None
     usage: str
     action: str
@@ -97,33 +65,65 @@ class _Finding(NamedTuple):
     message: str
 
 
-class _Balance:
-    """Counts brackets outside of strings."""
+class _Book:
+    """A version: its reader, its actions, their programs as far as they were asked for."""
 
-    def __init__(self) -> None:
-        self._depth = 0
-        self.in_string = False
+    def __init__(
+        self,
+        name: str,
+        programs: Mapping[str, tuple[str, ...]],
+        load: Callable[[str, str, str], Program],
+        limits: tuple[int, int, int, int, int, int, int],
+    ) -> None:
+        self.name = name
+        self.version = VERSIONS[name]
+        self.actions = {use: frozenset(names) for use, names in programs.items()}
+        self.reader = FrameReader(self.version, limits, False)
+        self._load = load
+        self._violations = limits[6]
+        self._programs: dict[tuple[str, str], Program] = {}
 
-    def end(self, text: bytes, start: int = 0) -> int | None:
-        """Where the array ends that begins at `start` (or began in an earlier text); None when it does not."""
-        for token in _TOKEN.finditer(text, start):
-            bracket = token[0]
-            if bracket in (b"[", b"{"):
-                self._depth += 1
-            elif bracket in (b"]", b"}"):
-                self._depth = max(0, self._depth - 1)
-                if not self._depth:
-                    return token.end()
-            elif bracket == b'"':
-                self.in_string = True
-                return None
-        return None
+    def judge(self, usage: str, action: str, node: Node) -> list[Violation]:
+        """What is wrong with a payload."""
+        if action not in self.actions[usage]:
+            return [Violation("NotImplemented", "", "action", None, f"is not an action of {self.name}")]
+        program = self._programs.get((usage, action))
+        if program is None:
+            program = self._programs.setdefault((usage, action), self._load(self.name, usage, action))
+        return program.judge(node, self._violations)[1]
+
+
+class _Verdict(NamedTuple):
+    """What a version says to a frame, or to what is none. `action`: of a CALLRESULT its CALL's; empty: not known."""
+
+    frame: Frame | None
+    error: FrameError | None
+    usage: str
+    action: str
+    node: Node
+    violations: list[Violation]
+
+    @property
+    def good(self) -> bool:
+        return self.error is None and not self.violations
+
+    @property
+    def is_boot(self) -> bool:
+        return self.usage == "call" and self.action == _BOOT
+
+
+class _Station:
+    """What is remembered of a station: frames that speak for each version, and who made it."""
+
+    def __init__(self, versions: int) -> None:
+        self.scores = (0,) * versions
+        self.maker: int | None = None
 
 
 class _Held:
     """A frame whose JSON goes on in the next line."""
 
-    def __init__(self, text: bytes, balance: _Balance, line: int, origin: _Origin) -> None:
+    def __init__(self, text: bytes, balance: Balance, line: int, origin: Origin) -> None:
         self.text = bytearray(text)
         self.balance = balance
         self.line = line
@@ -135,9 +135,8 @@ class Linter:
 
     def __init__(
         self,
-        version: str,
-        programs: Mapping[str, tuple[str, ...]],
-        load: Callable[[str, str], Program],
+        programs: Mapping[str, Mapping[str, tuple[str, ...]]],
+        load: Callable[[str, str, str], Program],
         *,
         limits: tuple[int, int, int, int, int, int, int],
         line_bytes: int,
@@ -145,16 +144,15 @@ class Linter:
         findings: int,
         values: bool,
     ) -> None:
-        """`programs`, `load` and `limits` as for a codec. `line_bytes`: longer lines are not read; `open_calls`: calls
-        without answer that are remembered; `findings`: different ones that are kept; `values`: findings show the first
-        offending value.
+        """`programs`: version -> kind -> actions, of equals the first version is preferred; `load`: version, kind,
+        action -> program; `limits` as for a codec. `line_bytes`: longer lines are not read; `open_calls`: calls without
+        answer that are remembered; `findings`: different ones that are kept; `values`: findings show the first
+        offending value. ValueError for no version or more than three.
         """
-        self._version = VERSIONS[version]
-        self._actions = {use: frozenset(names) for use, names in programs.items()}
-        self._load = load
-        self._programs: dict[tuple[str, str], Program] = {}
-        self._reader = FrameReader(self._version, limits, False)
-        self._frame_bytes, self._violations = limits[0], limits[6]
+        if not 1 <= len(programs) <= 3:
+            raise ValueError(f"a linter has 1 to 3 versions, not {len(programs)}")
+        self._books = [_Book(version, actions, load, limits) for version, actions in programs.items()]
+        self._frame_bytes = limits[0]
         self._line_bytes, self._open_calls, self._most, self._values = line_bytes, open_calls, findings, values
         self._pending, self._skipping = bytearray(), False
         self._held: _Held | None = None
@@ -162,7 +160,9 @@ class Linter:
         self._open: OrderedDict[tuple[bytes, int, str], str] = OrderedDict()
         self._counts = dict.fromkeys(_COUNTS, 0)
         self._findings: dict[_Finding, tuple[int, int, str | None]] = {}
-        self._stations: dict[bytes, int] = {}
+        self._stations: dict[bytes, _Station] = {}
+        self._scores = [0] * len(self._books)
+        self._spoken = [0] * len(self._books)
         self._makers: list[tuple[str, str]] = []
         # Frames of each maker, and the bad ones among them.
         self._tallies: list[list[int]] = []
@@ -184,19 +184,19 @@ class Linter:
         self._keep(rest)
 
     def finish(self) -> _Report:
-        """The log ends here: the findings and the makers."""
+        """The log ends here: the findings, the makers, the frames of each version."""
         if not self._finished:
             self._finished = True
             if self._pending or self._skipping:
                 self._end_of_line()
             self._release()
         findings = [(*finding, *seen) for finding, seen in self._findings.items()]
-        stations = Counter(self._stations.values())
+        stations = Counter(station.maker for station in self._stations.values())
         makers = [
             (vendor, model, stations[index], frames, bad)
             for index, ((vendor, model), (frames, bad)) in enumerate(zip(self._makers, self._tallies))
         ]
-        return findings, makers
+        return findings, makers, [(book.name, frames) for book, frames in zip(self._books, self._spoken)]
 
     # Lines
 
@@ -217,12 +217,11 @@ class Linter:
             self._skipping = False
             self._release()
             self._counts["long_lines"] += 1
-            self._unframed(
-                None, self._line, "limit", self._version.misframed, f"line is longer than {self._line_bytes} bytes"
-            )
+            version = self._best((0,))
+            code = self._books[version].version.misframed
+            self._unframed(version, None, self._line, "limit", code, f"line is longer than {self._line_bytes} bytes")
             return
-        head = _HEAD.search(line)
-        start, level = (head.start(), _LEVELS[head[1]]) if head is not None else (_odd(line), 0)
+        start, level = begin(line)
         if self._held is not None and start is None:
             self._goes_on(self._held, line)
             return
@@ -236,9 +235,9 @@ class Linter:
 
     def _plain(self, line: bytes, start: int) -> None:
         """A frame as it is on the wire."""
-        balance = _Balance()
+        balance = Balance()
         end = balance.end(line, start)
-        origin = _origin(line, start, end)
+        origin = origin_of(line, start, end)
         if end is None and not balance.in_string and len(line) - start <= self._frame_bytes:
             self._held = _Held(line[start:], balance, self._line, origin)
         else:
@@ -259,97 +258,147 @@ class Linter:
 
     def _escaped(self, line: bytes, start: int, level: int) -> None:
         """A frame inside a JSON string, or inside one inside another."""
-        text, end = _unescape(line, start)
+        text, end = unescape(line, start)
         if level == 2:
-            text, _ = _unescape(text, 0)
-        frame_end = _Balance().end(text)
-        if frame_end is None and (cut := _CUT.search(line, end)) is not None and cut[1]:
+            text, _ = unescape(text, 0)
+        frame_end = Balance().end(text)
+        if frame_end is None and says_cut(line, end):
             self._counts["cut"] += 1
             return
-        self._judge(text[:frame_end], _origin(line, start, end), self._line)
+        self._judge(text[:frame_end], origin_of(line, start, end), self._line)
 
     # Frames
 
-    def _judge(self, text: bytes, origin: _Origin, line: int) -> None:
+    def _judge(self, text: bytes, origin: Origin, line: int) -> None:
         station = origin.station
-        try:
-            frame = self._reader.read(text)
-        except FrameError as error:
-            maker = self._count("bad_frames", station)
+        version, verdict = self._judged(text, origin)
+        frame, error = verdict.frame, verdict.error
+        if error is not None:
+            maker = self._count("bad_frames", version, station)
             if maker is not None:
                 self._tallies[maker][1] += 1
             # Where in the frame it was noticed differs from frame to frame.
             sentence = str(error) if error.offset is None else str(error).rpartition(" at byte ")[0]
-            self._unframed(maker, line, error.reason, error.code, sentence)
+            self._unframed(version, maker, line, error.reason, error.code, sentence)
+        if frame is None:
             return
-        action = self._meet(frame, origin)
-        if frame.kind == CALL and action == "BootNotification":
-            self._boot(station, frame.node)
-        maker = self._count(_COUNTED[frame.kind], station)
-        usage = _USES.get(frame.kind)
-        if usage is None or action is None or (usage == "result" and action not in self._actions[usage]):
-            return
-        node: Node = () if frame.node is None else frame.node
-        violations = self._judged(usage, action, node)
-        if not violations:
+        self._meet(frame, origin)
+        if verdict.is_boot:
+            self._boot(version, station, frame.node)
+        maker = self._count(_COUNTED[frame.kind], version, station)
+        if not verdict.violations:
             return
         self._counts["violating"] += 1
-        self._counts["violations"] += len(violations)
+        self._counts["violations"] += len(verdict.violations)
         if maker is not None:
             self._tallies[maker][1] += 1
-        for violation in violations:
+        for violation in verdict.violations:
             finding = _Finding(
+                self._books[version].name,
                 maker,
-                usage,
-                _shortened(action, _ACTION_CHARS),
+                verdict.usage,
+                _shortened(verdict.action, _ACTION_CHARS),
                 _shortened(_pattern(violation.pointer), _POINTER_CHARS),
                 violation.keyword,
                 violation.code,
                 violation.message,
             )
-            self._add(finding, line, _scalar(node, violation.pointer) if self._values else None)
+            self._add(finding, line, _scalar(verdict.node, violation.pointer) if self._values else None)
 
-    def _meet(self, frame: Frame, origin: _Origin) -> str | None:
-        """The action of a frame, which a CALLRESULT has from its CALL; remembers calls, forgets those answered."""
-        direction = origin.direction
+    def _judged(self, text: bytes, origin: Origin) -> tuple[int, _Verdict]:
+        """The verdict of the station's version, which this frame may change."""
+        every = range(len(self._books))
+        known = self._stations.get(origin.station)
+        scores = (0,) * len(every) if known is None else known.scores
+        settled = max(scores) >= _SETTLED
+        best = self._best(scores)
+        verdicts = {best: self._verdict(best, text, origin)}
+        if len(every) == 1 or (settled and verdicts[best].good):
+            return best, verdicts[best]
+        # A new station is judged by all versions. A known one only where its version refuses, by those that are as
+        # likely; but a BootNotification is a new beginning: the station may have been updated.
+        anew = settled and verdicts[best].is_boot
+        for other in every:
+            if other != best and (not settled or anew or scores[other] == scores[best]):
+                verdicts[other] = self._verdict(other, text, origin)
+        goods = [other in verdicts and verdicts[other].good for other in every]
+        if any(goods) and (settled or not all(goods)):
+            scores = tuple((0 if anew else score) + good for score, good in zip(scores, goods))
+            self._learn(origin.station, scores)
+        if any(scores):
+            best = self._best(scores)
+        else:
+            # Nobody takes it, and nothing is known of the station: the version it comes nearest to.
+            best = min(
+                every,
+                key=lambda other: (verdicts[other].error is not None, len(verdicts[other].violations), other != best),
+            )
+        return best, verdicts[best]
+
+    def _best(self, scores: tuple[int, ...]) -> int:
+        """The version a station is judged by, of equals the first; without evidence of its own, as the others."""
+        evidence = scores if any(scores) else self._scores
+        return evidence.index(max(evidence))
+
+    def _learn(self, station: bytes, scores: tuple[int, ...]) -> None:
+        """Keeps the evidence of a station's version after it has changed."""
+        self._scores[self._best(scores)] += 1
+        if (known := self._station(station)) is not None:
+            known.scores = scores
+
+    def _station(self, station: bytes) -> _Station | None:
+        """A station to be changed; None where there are too many."""
+        if len(self._stations) >= _STATIONS and station not in self._stations:
+            return None
+        return self._stations.setdefault(station, _Station(len(self._books)))
+
+    def _verdict(self, version: int, text: bytes, origin: Origin) -> _Verdict:
+        """What one version says to a frame."""
+        book = self._books[version]
+        try:
+            frame = book.reader.read(text)
+        except FrameError as error:
+            return _Verdict(None, error, "", "", (), [])
+        usage = _USES.get(frame.kind)
+        node: Node = () if frame.node is None else frame.node
+        if usage is None:
+            return _Verdict(frame, None, "", "", node, [])
+        action = frame.name or ""
+        if usage == "result":
+            action = self._open.get(_call_key(frame, origin), "")
+            if action not in book.actions[usage]:
+                return _Verdict(frame, None, usage, "", node, [])
+        return _Verdict(frame, None, usage, action, node, book.judge(usage, action, node))
+
+    def _meet(self, frame: Frame, origin: Origin) -> None:
+        """Remembers a call, or forgets the one that is answered."""
+        key = _call_key(frame, origin)
         if frame.kind == CALL:
-            key = (origin.station, direction, frame.id)
-            action = frame.name or ""
             self._open.pop(key, None)
-            self._open[key] = action
+            self._open[key] = frame.name or ""
             if len(self._open) > self._open_calls:
                 self._open.popitem(last=False)
-            return action
-        if frame.kind in (CALLRESULT, CALLERROR):
-            # The call went the other way.
-            known = self._open.pop((origin.station, {_IN: _OUT, _OUT: _IN}.get(direction, direction), frame.id), None)
+        elif frame.kind in (CALLRESULT, CALLERROR):
+            known = self._open.pop(key, None)
             self._counts["unpaired"] += known is None and frame.kind == CALLRESULT
-            return known
-        return frame.name
-
-    def _judged(self, usage: str, action: str, node: Node) -> list[Violation]:
-        if action not in self._actions[usage]:
-            return [Violation("NotImplemented", "", "action", None, f"is not an action of {self._version.name}")]
-        program = self._programs.get((usage, action))
-        if program is None:
-            program = self._programs.setdefault((usage, action), self._load(usage, action))
-        return program.judge(node, self._violations)[1]
 
     # Counting
 
-    def _count(self, what: str, station: bytes) -> int | None:
+    def _count(self, what: str, version: int, station: bytes) -> int | None:
         """Counts a frame, also for the station's maker, which it returns."""
         self._counts["frames"] += 1
         self._counts[what] += 1
-        maker = self._stations.get(station)
-        if maker is not None:
-            self._tallies[maker][0] += 1
-        return maker
+        self._spoken[version] += 1
+        known = self._stations.get(station)
+        if known is None or known.maker is None:
+            return None
+        self._tallies[known.maker][0] += 1
+        return known.maker
 
-    def _boot(self, station: bytes, node: Node) -> None:
+    def _boot(self, version: int, station: bytes, node: Node) -> None:
         """A BootNotification says who made the station."""
         names = ("vendorName", "model")
-        if self._version.name == "ocpp1.6":
+        if self._books[version].name == "ocpp1.6":
             names = ("chargePointVendor", "chargePointModel")
         else:
             node = _named(node, "chargingStation")
@@ -365,11 +414,12 @@ class Linter:
                 return
             self._makers.append(maker)
             self._tallies.append([0, 0])
-        if len(self._stations) < _STATIONS or station in self._stations:
-            self._stations[station] = self._makers.index(maker)
+        if (known := self._station(station)) is not None:
+            known.maker = self._makers.index(maker)
 
-    def _unframed(self, maker: int | None, line: int, keyword: str, code: str, message: str) -> None:
-        self._add(_Finding(maker, "frame", "", "", keyword, code, message), line, None)
+    def _unframed(self, version: int, maker: int | None, line: int, keyword: str, code: str, message: str) -> None:
+        name = self._books[version].name
+        self._add(_Finding(name, maker, "frame", "", "", keyword, code, message), line, None)
 
     def _add(self, finding: _Finding, line: int, value: str | None) -> None:
         seen = self._findings.get(finding)
@@ -381,76 +431,10 @@ class Linter:
             self._counts["further"] += 1
 
 
-# Lines: where a frame stands, whose it is
-
-
-def _odd(line: bytes) -> int | None:
-    """A line that is nothing but an array with a number first."""
-    found = _ODD.match(line)
-    return found.end() if found is not None and line.rstrip(b" \t\r").endswith(b"]") else None
-
-
-def _unescape(text: bytes, start: int) -> tuple[bytes, int]:
-    """What the rest of a JSON string stands for, as far as it is good, and where it ends."""
-    found = _INSIDE.match(text, start)
-    assert found is not None
-    inside: bytes = found[0]
-    if b"\\" in inside:
-        inside = _ESCAPES.sub(lambda escapes: json.loads(b'"%b"' % escapes[0]).encode(), inside)
-    return inside, found.end()
-
-
-def _origin(line: bytes, start: int, end: int | None) -> _Origin:
-    """The origin of the frame from `start` to `end`, from what stands around it."""
-    before = line[:start]
-    station, direction = b"", _UNKNOWN
-    if before.lstrip(b" \t").startswith(b"{"):
-        for text in (before, b"" if end is None else line[end:]):
-            if not station and (named := _STATION.search(text)) is not None:
-                station = named[1]
-            if direction == _UNKNOWN:
-                direction = next(filter(None, (_way(found[1]) for found in _DIRECTION.finditer(text))), _UNKNOWN)
-    if not station:
-        station, said = _words(before[-_TAIL_BYTES:])
-        direction = direction or said
-    return _Origin(station, direction)
-
-
-def _way(word: bytes) -> int:
-    word = word.lower()
-    if word.startswith((b"in", b"rec")):
-        return _IN
-    return _OUT if word.startswith((b"out", b"sen")) else _UNKNOWN
-
-
-def _words(text: bytes) -> tuple[bytes, int]:
-    """The origin in words: `CP1: receive message`, `CP1: send`, `… from CP1:`, `[chargeBoxId=CP1, …] Received:`."""
-    text = text.rstrip(b" \"'\\")
-    before, direction = text, _UNKNOWN
-    if text.endswith(b"receive message"):
-        before, direction = text[: -len(b"receive message")], _IN
-    elif text.endswith(b" send"):
-        before, direction = text[: -len(b" send")], _OUT
-    before = before.rstrip(b" ")
-    before = before[:-1] if before.endswith(b":") else b""
-    name_start = max(before.rfind(mark) for mark in (b" ", b":", b'"')) + 1
-    introduction, name = before[:name_start].rstrip(b" "), before[name_start:]
-    station, said = b"", direction
-    if said == _UNKNOWN:
-        verb = text[-_VERB_BYTES:].lower()
-        if b"receiv" in verb or b"recv" in verb:
-            direction = _IN
-        elif b"send" in verb or b"sent" in verb:
-            direction = _OUT
-    if (boxed := _CHARGE_BOX.search(text)) is not None:
-        station = boxed[1]
-    elif said != _UNKNOWN:
-        station = name
-    else:
-        for word, way in ((b" from", _IN), (b" to", _OUT), (b" for", direction)):
-            if introduction.endswith(word):
-                station, direction = name, way
-    return station if len(station) <= _NAME_BYTES else b"", direction
+def _call_key(frame: Frame, origin: Origin) -> tuple[bytes, int, str]:
+    """What a CALL and its answer have in common; the answer goes the other way."""
+    way = origin.direction
+    return origin.station, way if frame.kind == CALL else {IN: OUT, OUT: IN}.get(way, way), frame.id
 
 
 # Values

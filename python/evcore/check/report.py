@@ -71,11 +71,13 @@ class Log:
     """What was read of one log, and the linter's report."""
 
     name: str
-    version: str
+    versions: dict[str, int]
+    """Version -> frames that were judged by it."""
     guessed: bool
+    """Whether the log had to tell."""
     counts: dict[str, int]
     seconds: float
-    findings: list[tuple[int | None, str, str, str, str, str, str, int, int, str | None]]
+    findings: list[tuple[str, int | None, str, str, str, str, str, str, int, int, str | None]]
     makers: list[tuple[str, str, int, int, int]]
 
 
@@ -103,10 +105,10 @@ class Report:
             counts.frames += frames
             counts.bad += bad
         # In the order of the log, so that of findings that differ in their maker alone the first one is the example.
-        for index, kind, action, pointer, keyword, code, message, count, line, value in sorted(
-            log.findings, key=lambda finding: (finding[8], finding[1:7])
+        for version, index, kind, action, pointer, keyword, code, message, count, line, value in sorted(
+            log.findings, key=lambda finding: (finding[9], finding[2:8])
         ):
-            key = _Key(log.version, kind, action, pointer, keyword, code, message)
+            key = _Key(version, kind, action, pointer, keyword, code, message)
             finding = self._findings.get(key)
             if finding is None:
                 finding = self._findings[key] = Finding(*key, log.name, line, value)
@@ -138,7 +140,7 @@ class Report:
             "files": [
                 {
                     "file": log.name,
-                    "version": log.version,
+                    "versions": {version: frames for version, frames in log.versions.items() if frames},
                     "guessed": log.guessed,
                     "seconds": round(log.seconds, 6),
                     "counts": log.counts,

@@ -22,7 +22,7 @@ _KINDS = {"call": "", "result": " (result)", "send": " (send)"}
 def lines(report: Report) -> Iterator[str]:
     """What was read, a line for each log; then all together, where there are several."""
     for log in report.logs:
-        yield _visible(f"{log.name}: {_version(log)}; {_read(log.counts, log.seconds)}")
+        yield _visible(f"{log.name}: {_spoken(log)}{_read(log.counts, log.seconds)}")
     if len(report.logs) > 1:
         yield f"{len(report.logs)} logs: {_read(report.counts, report.seconds)}"
 
@@ -45,7 +45,7 @@ def tables(report: Report, most: int) -> Iterator[RenderableType]:
     """The findings, `most` kinds of them, and the makers; nothing where there are none."""
     findings = report.findings
     if findings:
-        yield _findings(findings[:most], several=len({log.version for log in report.logs}) > 1)
+        yield _findings(findings[:most], several=len({finding.version for finding in findings}) > 1)
     if len(findings) > most:
         yield Text(f"and {len(findings) - most:,} further kinds of findings (--max-findings)")
     if report.counts["further"]:
@@ -91,8 +91,10 @@ def _makers(report: Report) -> Table:
     return table
 
 
-def _version(log: Log) -> str:
-    return f"{log.version} (guessed)" if log.guessed else log.version
+def _spoken(log: Log) -> str:
+    frames = {version: count for version, count in log.versions.items() if count}
+    names = frames if len(frames) == 1 else [f"{version} ({count:,} frames)" for version, count in frames.items()]
+    return f"{', '.join(names)}{' by the look of it' if log.guessed else ''}; " if frames else ""
 
 
 def _read(counts: dict[str, int], seconds: float) -> str:

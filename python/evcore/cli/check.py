@@ -36,7 +36,7 @@ class FailOn(StrEnum):
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE…", help="Logs; .gz is unpacked, - is standard input.")],
     version: Annotated[
-        VersionChoice | None, typer.Option(help="OCPP version; guessed for each file when left out.")
+        VersionChoice | None, typer.Option(help="OCPP version; found out for each station when left out.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON document instead of tables.")] = False,
     max_findings: Annotated[

@@ -8,15 +8,19 @@
 //! chunk ─ line ─▶ frame text, origin ─ quick: head + pass ─▶ counts, pairs
 //!                                  └─ slow: diagnose + explain ─▶ tally
 //! ```
+//!
+//! A log does not say which version its stations speak, and a server's log holds stations of all. So each station is
+//! judged by the version that has taken most of those of its frames that not all versions take ([`versions`]).
 
 mod line;
 mod pairs;
 mod tally;
+mod versions;
 
 use crate::build::Nothing;
 use crate::dom::{self, Dom, Naming};
 use crate::explain::{Fields, explain};
-use crate::frame::{self, Rules};
+use crate::frame::{self, Fault, Frame, Rules};
 use crate::limits::Limits;
 use crate::pass::Pass;
 use crate::program::Program;
@@ -28,8 +32,10 @@ use crate::violation::Violation;
 use self::line::{Balance, Found, Origin};
 use self::pairs::{Key, Pairs};
 use self::tally::Tally;
+use self::versions::Book;
 
 pub use self::tally::{Counts, Finding, Maker, Seen};
+pub use self::versions::{Actions, VERSIONS};
 
 /// What a schema is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,15 +52,13 @@ pub enum Use {
 pub trait Schemas {
     /// Why there is none.
     type Error;
-    /// The program of an action, by its index in the list the linter was made with.
-    fn program(&self, usage: Use, action: usize) -> Result<&Program, Self::Error>;
+    /// The program of an action, by the indices of the version and the action in the lists the linter was made with.
+    fn program(&self, version: usize, usage: Use, action: usize) -> Result<&Program, Self::Error>;
 }
 
 /// What decides besides the log.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// The version.
-    pub version: Version,
     /// The limits of a frame.
     pub limits: Limits,
     /// Bytes of a line; longer ones are not read.
@@ -65,19 +69,6 @@ pub struct Settings {
     pub findings: usize,
     /// Findings show the first offending value.
     pub values: bool,
-}
-
-/// The names of one use's actions.
-#[derive(Debug)]
-struct Actions {
-    table: Table,
-    names: Vec<Box<str>>,
-}
-
-impl Actions {
-    fn new(names: Vec<Box<str>>) -> Self {
-        Self { table: Table::new(names.iter().map(|name| &**name)), names }
-    }
 }
 
 /// A frame whose JSON goes on in the next line.
@@ -97,15 +88,49 @@ struct Place<'a> {
     line: u64,
 }
 
+/// A frame that has nothing wrong with it.
+#[derive(Clone, Copy, Debug)]
+struct Good {
+    kind: u8,
+    key: Key,
+    /// The action of the CALL, or of the one that is answered.
+    call: Option<u16>,
+    payload: usize,
+}
+
+/// A frame read in full: what a version says to it.
+#[derive(Debug)]
+struct Verdict<'t> {
+    frame: Result<Frame<'t>, Box<Fault>>,
+    usage: Use,
+    action: String,
+    violations: Vec<Violation>,
+}
+
+impl Verdict<'_> {
+    fn good(&self) -> bool {
+        self.frame.is_ok() && self.violations.is_empty()
+    }
+
+    fn faults(&self) -> usize {
+        if self.frame.is_ok() { self.violations.len() } else { usize::MAX }
+    }
+
+    fn is_boot(&self) -> bool {
+        self.usage == Use::Call && self.frame.is_ok() && self.action == BOOT
+    }
+}
+
+const BOOT: &str = "BootNotification";
+
 /// Reads one log. A frame and its answer meet by message id, station and direction.
 #[derive(Debug)]
 pub struct Linter {
     settings: Settings,
-    calls: Actions,
-    results: Actions,
-    sends: Actions,
-    /// Action of a CALL → action of its CALLRESULT.
-    answers: Vec<Option<u16>>,
+    books: Vec<Book>,
+    /// The actions of all versions' CALLs, and `BootNotification` among them.
+    calls: Table,
+    boot: Option<u16>,
     pending: Vec<u8>,
     /// The current line is too long already.
     skipping: bool,
@@ -117,25 +142,31 @@ pub struct Linter {
 }
 
 impl Linter {
-    /// A linter; the lists are the actions of CALLs, CALLRESULTs and SENDs.
+    /// A linter for stations of any of these versions, at most [`VERSIONS`]; of equals the first one is preferred.
     #[must_use]
-    pub fn new(settings: Settings, calls: Vec<Box<str>>, results: Vec<Box<str>>, sends: Vec<Box<str>>) -> Self {
-        let (calls, results) = (Actions::new(calls), Actions::new(results));
-        let answers =
-            calls.names.iter().map(|name| results.table.find(name.as_bytes()).map(|index| index as u16)).collect();
+    pub fn new(settings: Settings, versions: Vec<(Version, Actions)>) -> Self {
+        let mut names: Vec<&str> =
+            versions.iter().flat_map(|(_, actions)| actions.calls.iter().map(|it| &**it)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let calls = Table::new(names);
+        let books: Vec<Book> = versions
+            .into_iter()
+            .take(VERSIONS)
+            .map(|(version, actions)| Book::new(version, &actions, &calls))
+            .collect();
         Self {
             settings,
-            calls,
-            results,
-            sends: Actions::new(sends),
-            answers,
+            boot: calls.find(BOOT.as_bytes()).map(|index| index as u16),
             pending: Vec::new(),
             skipping: false,
             held: None,
             scratch: Default::default(),
             line: 0,
             pairs: Pairs::new(settings.open_calls),
-            tally: Tally::new(settings.version, settings.findings),
+            tally: Tally::new(books.iter().map(|book| book.version).collect(), settings.findings),
+            books,
+            calls,
         }
     }
 
@@ -154,6 +185,12 @@ impl Linter {
     #[must_use]
     pub fn makers(&self) -> Vec<Maker> {
         self.tally.makers()
+    }
+
+    /// Frames that were judged by each version, in the order they were given.
+    #[must_use]
+    pub fn spoken(&self) -> &[u64] {
+        &self.tally.spoken
     }
 
     /// Reads on. Lines and frames may be torn anywhere between chunks.
@@ -318,32 +355,64 @@ impl Linter {
     /// Takes a frame that has nothing wrong with it and says so; text behind the frame does not matter.
     #[inline]
     fn quick<S: Schemas>(&mut self, text: &[u8], place: Place<'_>, schemas: &S) -> Result<bool, S::Error> {
-        let limits = &self.settings.limits;
         let ascii = text.is_ascii();
         if !ascii && std::str::from_utf8(text).is_err() {
             return Ok(false);
         }
-        let Some(head) = frame::head(text, self.settings.version, limits, ascii) else { return Ok(false) };
+        let mut scores = self.tally.scores(place.origin.station);
+        if scores.settled() || self.books.len() == 1 {
+            let version = self.tally.best(scores);
+            let Some(good) = self.passes(version, text, ascii, place, schemas)? else { return Ok(false) };
+            self.take(version, good, text, place);
+            return Ok(true);
+        }
+        // Where one version takes it, those that do not refuse it: nothing but their schemas is between them.
+        let mut goods = [None; VERSIONS];
+        for (version, good) in goods.iter_mut().enumerate().take(self.books.len()) {
+            *good = self.passes(version, text, ascii, place, schemas)?;
+        }
+        let told_apart = scores.add(&goods.map(|good| good.is_some())[..self.books.len()]);
+        let version = self.tally.best(scores);
+        let Some(good) = goods[version] else { return Ok(false) };
+        if told_apart {
+            self.tally.keep(place.origin.station, scores);
+        }
+        self.take(version, good, text, place);
+        Ok(true)
+    }
+
+    /// Whether a version has nothing to say against a frame; None where it is to be read in full.
+    #[inline]
+    fn passes<S: Schemas>(
+        &self,
+        version: usize,
+        text: &[u8],
+        ascii: bool,
+        place: Place<'_>,
+        schemas: &S,
+    ) -> Result<Option<Good>, S::Error> {
+        let (limits, book) = (&self.settings.limits, &self.books[version]);
+        let Some(head) = frame::head(text, book.version, limits, ascii) else { return Ok(None) };
         let key = Key::new(&self.pairs, place.origin, head.kind, &text[head.id.0..head.id.1]);
         let action = &text[head.action.0..head.action.1];
         let (usage, index, call) = match head.kind {
             kind::CALL_RESULT => {
                 let call = self.pairs.find(key);
-                (Use::Result, call.and_then(|call| self.answer(call)), call)
+                (Use::Result, call.and_then(|call| book.answer(call)), call)
             }
-            kind::SEND => match self.sends.table.find(action) {
+            kind::SEND => match book.sends.find(action) {
                 Some(index) => (Use::Send, Some(index), None),
-                None => return Ok(false),
+                None => return Ok(None),
             },
-            _ => match self.calls.table.find(action) {
-                Some(index) => (Use::Call, Some(index), Some(index as u16)),
-                None => return Ok(false),
+            _ => match book.calls.find(action) {
+                Some(index) => (Use::Call, Some(index), Some(book.shared(index))),
+                None => return Ok(None),
             },
         };
-        let program = index.map(|index| schemas.program(usage, index)).transpose()?;
+        let program = index.map(|index| schemas.program(version, usage, index)).transpose()?;
         let first = text.get(head.payload);
         if first == Some(&b'n') || program.is_some() && first != Some(&b'{') {
-            return Ok(false);
+            return Ok(None);
         }
         let mut pass = Pass::new(text, head.payload, ascii, 1, limits, Nothing);
         let good = match program {
@@ -355,15 +424,20 @@ impl Linter {
         };
         pass.skip_space();
         if good.is_err() || text.get(pass.at) != Some(&b']') || pass.at + 1 > limits.frame_bytes {
-            return Ok(false);
+            return Ok(None);
         }
-        self.meet(head.kind, key, call);
-        if call.is_some_and(|call| head.kind == kind::CALL && self.is_boot(call)) {
-            let (payload, _) = dom::read(text, head.payload);
-            self.tally.boot(place.origin.station, &payload);
+        Ok(Some(Good { kind: head.kind, key, call, payload: head.payload }))
+    }
+
+    /// Counts a good frame.
+    #[inline]
+    fn take(&mut self, version: usize, good: Good, text: &[u8], place: Place<'_>) {
+        self.meet(good.kind, good.key, good.call);
+        if good.kind == kind::CALL && good.call == self.boot {
+            let (payload, _) = dom::read(text, good.payload);
+            self.tally.boot(version, place.origin.station, &payload);
         }
-        self.tally.frame(head.kind, place.origin.station);
-        Ok(true)
+        self.tally.frame(version, good.kind, place.origin.station);
     }
 
     /// Remembers a call, or forgets the one that is answered.
@@ -376,66 +450,134 @@ impl Linter {
         }
     }
 
-    /// The CALLRESULT's action of a CALL's; None where this version does not know it.
-    #[inline]
-    fn answer(&self, call: u16) -> Option<usize> {
-        (*self.answers.get(usize::from(call))?).map(usize::from)
-    }
-
-    fn is_boot(&self, call: u16) -> bool {
-        &*self.calls.names[usize::from(call)] == "BootNotification"
-    }
-
     /// What is wrong with a frame, in full.
     #[cold]
     fn slow<S: Schemas>(&mut self, text: &[u8], place: Place<'_>, schemas: &S) -> Result<(), S::Error> {
-        let limits = self.settings.limits;
-        let rules = Rules { version: self.settings.version, limits: &limits, answer_unknown_kind: false };
         let station = place.origin.station;
-        let found = match frame::diagnose(text, rules) {
+        let (version, verdict) = self.judged(text, place, schemas)?;
+        let found = match verdict.frame {
             Ok(found) => found,
             Err(fault) => {
-                self.tally.fault(station, place.line, &fault);
+                self.tally.fault(version, station, place.line, &fault);
                 return Ok(());
             }
         };
         let key = Key::new(&self.pairs, place.origin, found.kind, found.id.as_bytes());
-        let name = found.action.as_deref().unwrap_or_default();
-        let (usage, known, call) = match found.kind {
-            kind::CALL => {
-                let index = self.calls.table.find(name.as_bytes());
-                (Use::Call, index, Some(index.map_or(Pairs::UNKNOWN, |index| index as u16)))
-            }
-            kind::SEND => (Use::Send, self.sends.table.find(name.as_bytes()), None),
-            kind::CALL_RESULT => {
-                let call = self.pairs.find(key);
-                (Use::Result, call.and_then(|call| self.answer(call)), call)
-            }
-            _ => (Use::Result, None, None),
+        let call = match found.kind {
+            kind::CALL => Some(self.calls.find(verdict.action.as_bytes()).map_or(Pairs::UNKNOWN, |index| index as u16)),
+            _ => self.pairs.find(key),
         };
         self.meet(found.kind, key, call);
-        if found.kind == kind::CALL && name == "BootNotification" {
-            self.tally.boot(station, &found.value);
+        if found.kind == kind::CALL && verdict.action == BOOT {
+            self.tally.boot(version, station, &found.value);
         }
-        self.tally.frame(found.kind, station);
-        let value = match found.value {
-            Dom::Null => Dom::Object(Naming::Wire, Vec::new()),
-            value => value,
+        self.tally.frame(version, found.kind, station);
+        let value = self.settings.values.then_some(&found.value);
+        self.tally.violations(
+            version,
+            station,
+            place.line,
+            (verdict.usage, &verdict.action),
+            &verdict.violations,
+            value,
+        );
+        Ok(())
+    }
+
+    /// The verdict of the station's version, which this frame may change.
+    fn judged<'t, S: Schemas>(
+        &mut self,
+        text: &'t [u8],
+        place: Place<'_>,
+        schemas: &S,
+    ) -> Result<(usize, Verdict<'t>), S::Error> {
+        let station = place.origin.station;
+        let mut scores = self.tally.scores(station);
+        let best = self.tally.best(scores);
+        let first = self.verdict(best, text, place, schemas)?;
+        if self.books.len() == 1 || scores.settled() && first.good() {
+            return Ok((best, first));
+        }
+        let asked: Vec<usize> = if !scores.settled() || first.is_boot() {
+            (0..self.books.len()).filter(|&version| version != best).collect()
+        } else {
+            scores.rivals(best, self.books.len())
         };
-        let violations = match (known, found.kind) {
-            (_, kind::CALL_ERROR | kind::CALL_RESULT_ERROR) | (None, kind::CALL_RESULT) => return Ok(()),
-            (None, _) => vec![Violation::unknown_action(self.settings.version)],
-            (Some(index), _) => {
-                let program = schemas.program(usage, index)?;
-                explain(program, &Fields::new(), &value, limits.violations)
+        let mut verdicts = [const { None }; VERSIONS];
+        for version in asked {
+            verdicts[version] = Some(self.verdict(version, text, place, schemas)?);
+        }
+        verdicts[best] = Some(first);
+        let goods = verdicts.each_ref().map(|verdict| verdict.as_ref().is_some_and(Verdict::good));
+        let goods = &goods[..self.books.len()];
+        let told_apart = if scores.settled() {
+            scores.overtake(goods, verdicts[best].as_ref().is_some_and(Verdict::is_boot))
+        } else {
+            scores.add(goods)
+        };
+        if told_apart {
+            self.tally.keep(station, scores);
+        }
+        let version = if scores.best().is_none() {
+            // Nobody takes it, and nothing is known of the station: the version it comes nearest to.
+            let best = self.tally.best(scores);
+            let near = |version: &usize| (verdicts[*version].as_ref().map(Verdict::faults), *version != best, *version);
+            (0..self.books.len()).min_by_key(near).unwrap_or(best)
+        } else {
+            self.tally.best(scores)
+        };
+        let verdict = match verdicts[version].take() {
+            Some(verdict) => verdict,
+            None => self.verdict(version, text, place, schemas)?,
+        };
+        Ok((version, verdict))
+    }
+
+    /// What one version says to a frame.
+    fn verdict<'t, S: Schemas>(
+        &self,
+        version: usize,
+        text: &'t [u8],
+        place: Place<'_>,
+        schemas: &S,
+    ) -> Result<Verdict<'t>, S::Error> {
+        let (limits, book) = (&self.settings.limits, &self.books[version]);
+        let rules = Rules { version: book.version, limits, answer_unknown_kind: false };
+        let mut found = match frame::diagnose(text, rules) {
+            Ok(found) => found,
+            Err(fault) => {
+                return Ok(Verdict {
+                    frame: Err(fault),
+                    usage: Use::Call,
+                    action: String::new(),
+                    violations: Vec::new(),
+                });
             }
         };
-        let action = match (usage, known) {
-            (Use::Result, Some(index)) => &*self.results.names[index],
-            _ => name,
+        let action = found.action.take().unwrap_or_default();
+        let (usage, index) = match found.kind {
+            kind::CALL => (Use::Call, book.calls.find(action.as_bytes())),
+            kind::SEND => (Use::Send, book.sends.find(action.as_bytes())),
+            _ => {
+                let key = Key::new(&self.pairs, place.origin, found.kind, found.id.as_bytes());
+                let call = self.pairs.find(key).filter(|_| found.kind == kind::CALL_RESULT);
+                (Use::Result, call.and_then(|call| book.answer(call)))
+            }
         };
-        let shown = self.settings.values.then_some(&value);
-        self.tally.violations(station, place.line, usage, action, &violations, shown);
-        Ok(())
+        if found.value == Dom::Null && found.code.is_none() {
+            found.value = Dom::Object(Naming::Wire, Vec::new());
+        }
+        let violations = match index {
+            Some(index) => {
+                explain(schemas.program(version, usage, index)?, &Fields::new(), &found.value, limits.violations)
+            }
+            None if usage == Use::Result => Vec::new(),
+            None => vec![Violation::unknown_action(book.version)],
+        };
+        let action = match index {
+            Some(index) if usage == Use::Result => book.results[index].to_string(),
+            _ => action,
+        };
+        Ok(Verdict { frame: Ok(found), usage, action, violations })
     }
 }

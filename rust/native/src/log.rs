@@ -4,11 +4,12 @@
 //! what `load` raises.
 
 use evcore_core::limits::Limits;
-use evcore_core::log::{self, Counts, Settings, Use};
-use pyo3::exceptions::PyRuntimeError;
+use evcore_core::log::{self, Actions, Counts, Settings, Use, VERSIONS};
+use evcore_core::version::Version;
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use crate::errors;
 use crate::program::Program;
@@ -17,24 +18,36 @@ use crate::program::Program;
 struct Loader<'py> {
     py: Python<'py>,
     load: &'py Py<PyAny>,
-    uses: &'py [Loaded; 3],
+    versions: &'py [Loaded],
 }
 
-/// The actions of one use, and their programs as far as they were asked for.
+/// A version's actions, and their programs as far as they were asked for.
 struct Loaded {
-    kind: &'static str,
-    names: Vec<Box<str>>,
-    programs: Vec<PyOnceLock<Py<Program>>>,
+    version: Version,
+    actions: Actions,
+    programs: [Vec<PyOnceLock<Py<Program>>>; 3],
 }
 
 impl Loaded {
-    fn new(kind: &'static str, programs: &Bound<'_, PyDict>) -> PyResult<Self> {
-        let names: Vec<String> = match programs.get_item(kind)? {
-            Some(names) => names.try_iter()?.map(|name| name?.extract()).collect::<PyResult<_>>()?,
-            None => Vec::new(),
+    fn new(version: &str, programs: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let names = |kind: &str| match programs.get_item(kind)? {
+            Some(names) => names.try_iter()?.map(|name| Ok(name?.extract::<String>()?.into_boxed_str())).collect(),
+            None => PyResult::Ok(Vec::new()),
         };
-        let names: Vec<Box<str>> = names.into_iter().map(Into::into).collect();
-        Ok(Self { kind, programs: names.iter().map(|_| PyOnceLock::new()).collect(), names })
+        let actions = Actions { calls: names("call")?, results: names("result")?, sends: names("send")? };
+        let programs = USES.map(|usage| actions.of(usage).iter().map(|_| PyOnceLock::new()).collect());
+        Ok(Self { version: errors::version(version)?, actions, programs })
+    }
+}
+
+const USES: [Use; 3] = [Use::Call, Use::Result, Use::Send];
+
+/// The name of a use in Python.
+fn kind(usage: Use) -> &'static str {
+    match usage {
+        Use::Call => "call",
+        Use::Result => "result",
+        Use::Send => "send",
     }
 }
 
@@ -42,22 +55,26 @@ impl log::Schemas for Loader<'_> {
     type Error = PyErr;
 
     #[inline]
-    fn program(&self, usage: Use, action: usize) -> PyResult<&evcore_core::program::Program> {
-        let loaded = &self.uses[usage as usize];
-        let program = loaded.programs[action].get_or_try_init(self.py, || {
-            let program = self.load.bind(self.py).call1((loaded.kind, &*loaded.names[action]))?;
+    fn program(&self, version: usize, usage: Use, action: usize) -> PyResult<&evcore_core::program::Program> {
+        let loaded = &self.versions[version];
+        let program = loaded.programs[usage as usize][action].get_or_try_init(self.py, || {
+            let name = &*loaded.actions.of(usage)[action];
+            let program = self.load.bind(self.py).call1((loaded.version.name(), kind(usage), name))?;
             PyResult::Ok(program.cast_into::<Program>()?.unbind())
         })?;
         Ok(&program.get().core)
     }
 }
 
+/// Findings, makers, versions.
+type Report<'py> = (Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>);
+
 /// Reads one log; see `evcore._native.Linter` in the stub.
 #[pyclass(module = "evcore._native")]
 pub struct Linter {
     log: log::Linter,
     load: Py<PyAny>,
-    uses: [Loaded; 3],
+    versions: Vec<Loaded>,
     finished: bool,
 }
 
@@ -65,9 +82,8 @@ pub struct Linter {
 impl Linter {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "the seam to evcore/check, called once a log")]
-    #[pyo3(signature = (version, programs, load, *, limits, line_bytes, open_calls, findings, values))]
+    #[pyo3(signature = (programs, load, *, limits, line_bytes, open_calls, findings, values))]
     fn new(
-        version: &str,
         programs: &Bound<'_, PyDict>,
         load: Py<PyAny>,
         limits: (usize, u32, usize, usize, usize, u32, usize),
@@ -79,16 +95,24 @@ impl Linter {
         let (frame_bytes, depth, id_chars, string_bytes, number_chars, items, violations) = limits;
         let depth = depth.min(errors::DEEPEST);
         let settings = Settings {
-            version: errors::version(version)?,
             limits: Limits { frame_bytes, depth, id_chars, string_bytes, number_chars, items, violations },
             line_bytes,
             open_calls,
             findings,
             values,
         };
-        let uses = [Loaded::new("call", programs)?, Loaded::new("result", programs)?, Loaded::new("send", programs)?];
-        let [calls, results, sends] = uses.each_ref().map(|loaded| loaded.names.clone());
-        Ok(Self { log: log::Linter::new(settings, calls, results, sends), load, uses, finished: false })
+        let mut versions = Vec::new();
+        for (version, programs) in programs.iter() {
+            versions.push(Loaded::new(version.cast::<PyString>()?.to_str()?, programs.cast::<PyDict>()?)?);
+        }
+        if !(1..=VERSIONS).contains(&versions.len()) {
+            return Err(PyValueError::new_err(format!(
+                "a linter has 1 to {VERSIONS} versions, not {}",
+                versions.len()
+            )));
+        }
+        let actions = versions.iter().map(|loaded| (loaded.version, loaded.actions.clone())).collect();
+        Ok(Self { log: log::Linter::new(settings, actions), load, versions, finished: false })
     }
 
     /// Reads on.
@@ -96,7 +120,7 @@ impl Linter {
         if self.finished {
             return Err(PyRuntimeError::new_err("the log has ended"));
         }
-        self.log.feed(chunk.as_bytes(), &Loader { py, load: &self.load, uses: &self.uses })
+        self.log.feed(chunk.as_bytes(), &Loader { py, load: &self.load, versions: &self.versions })
     }
 
     /// The counts so far.
@@ -136,18 +160,19 @@ impl Linter {
         Ok(counts)
     }
 
-    /// The log ends here: the findings and the makers.
-    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<(Bound<'py, PyList>, Bound<'py, PyList>)> {
+    /// The log ends here: the findings, the makers, the versions.
+    fn finish<'py>(&mut self, py: Python<'py>) -> PyResult<Report<'py>> {
         if !self.finished {
             self.finished = true;
-            self.log.finish(&Loader { py, load: &self.load, uses: &self.uses })?;
+            self.log.finish(&Loader { py, load: &self.load, versions: &self.versions })?;
         }
         let findings = PyList::empty(py);
         for (finding, seen) in self.log.findings() {
-            let usage = finding.usage.map_or("frame", |usage| self.uses[usage as usize].kind);
+            let usage = finding.usage.map_or("frame", kind);
             let (action, pointer, message) = (&*finding.action, &*finding.pointer, &*finding.message);
             let (code, value) = (finding.code, seen.value.as_deref());
             findings.append((
+                self.versions[usize::from(finding.version)].version.name(),
                 finding.maker,
                 usage,
                 action,
@@ -164,6 +189,10 @@ impl Linter {
         for maker in self.log.makers() {
             makers.append((maker.vendor, maker.model, maker.stations, maker.frames, maker.bad))?;
         }
-        Ok((findings, makers))
+        let spoken = PyList::empty(py);
+        for (loaded, frames) in self.versions.iter().zip(self.log.spoken()) {
+            spoken.append((loaded.version.name(), *frames))?;
+        }
+        Ok((findings, makers, spoken))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Use;
+use super::versions::Scores;
 use crate::dom::{Dom, Name};
 use crate::frame::Fault;
 use crate::reply::write_string;
@@ -45,6 +46,8 @@ pub struct Counts {
 /// One kind of finding.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
+    /// Index of the version that was broken.
+    pub version: u8,
     /// Index into the makers; None where no `BootNotification` named one.
     pub maker: Option<u32>,
     /// What the payload was for; None for what is no frame.
@@ -96,25 +99,38 @@ const VALUE_CHARS: usize = 80;
 const STATIONS: usize = 100_000;
 const MAKERS: usize = 1_000;
 
+/// What is remembered of a station.
+#[derive(Clone, Copy, Debug, Default)]
+struct Station {
+    scores: Scores,
+    maker: Option<u32>,
+}
+
 #[derive(Debug)]
 pub(super) struct Tally {
     pub counts: Counts,
-    version: Version,
+    versions: Vec<Version>,
     most: usize,
     findings: HashMap<Finding, Seen>,
-    stations: HashMap<Box<[u8]>, u32>,
+    stations: HashMap<Box<[u8]>, Station>,
     makers: Vec<Maker>,
+    /// Evidence of all stations.
+    scores: Scores,
+    /// Frames by version.
+    pub spoken: Vec<u64>,
 }
 
 impl Tally {
-    pub fn new(version: Version, most: usize) -> Self {
+    pub fn new(versions: Vec<Version>, most: usize) -> Self {
         Self {
             counts: Counts::default(),
-            version,
             most,
             findings: HashMap::new(),
             stations: HashMap::new(),
             makers: Vec::new(),
+            scores: Scores::default(),
+            spoken: vec![0; versions.len()],
+            versions,
         }
     }
 
@@ -124,21 +140,55 @@ impl Tally {
 
     pub fn makers(&self) -> Vec<Maker> {
         let mut makers = self.makers.clone();
-        for &maker in self.stations.values() {
+        for maker in self.stations.values().filter_map(|station| station.maker) {
             makers[maker as usize].stations += 1;
         }
         makers
     }
 
+    /// The evidence of a station's version.
+    #[inline]
+    pub fn scores(&self, station: &[u8]) -> Scores {
+        self.stations.get(station).map_or(Scores::default(), |station| station.scores)
+    }
+
+    /// The version a station is judged by: without evidence of its own, as the others.
+    #[inline]
+    pub fn best(&self, scores: Scores) -> usize {
+        scores.best().or_else(|| self.scores.best()).unwrap_or(0)
+    }
+
+    /// Keeps the evidence of a station's version after it has changed.
+    #[cold]
+    pub fn keep(&mut self, station: &[u8], scores: Scores) {
+        if let Some(best) = scores.best() {
+            let mut won = [false; super::VERSIONS];
+            won[best] = true;
+            self.scores.add(&won);
+        }
+        if let Some(station) = self.station(station) {
+            station.scores = scores;
+        }
+    }
+
+    /// A station to be changed; None where there are too many.
+    fn station(&mut self, station: &[u8]) -> Option<&mut Station> {
+        if self.stations.len() >= STATIONS && !self.stations.contains_key(station) {
+            return None;
+        }
+        Some(self.stations.entry(station.into()).or_default())
+    }
+
     #[inline]
     fn maker(&self, station: &[u8]) -> Option<u32> {
-        if self.makers.is_empty() { None } else { self.stations.get(station).copied() }
+        if self.makers.is_empty() { None } else { self.stations.get(station)?.maker }
     }
 
     /// A frame that is one.
     #[inline]
-    pub fn frame(&mut self, kind: u8, station: &[u8]) {
+    pub fn frame(&mut self, version: usize, kind: u8, station: &[u8]) {
         self.counts.frames += 1;
+        self.spoken[version] += 1;
         *match kind {
             kind::CALL => &mut self.counts.calls,
             kind::CALL_RESULT => &mut self.counts.results,
@@ -152,12 +202,12 @@ impl Tally {
 
     /// A `BootNotification` says who made the station.
     #[cold]
-    pub fn boot(&mut self, station: &[u8], payload: &Dom) {
+    pub fn boot(&mut self, version: usize, station: &[u8], payload: &Dom) {
         let text = |value: Option<&Dom>| match value {
             Some(Dom::Text(text)) => cut(text, MAKER_CHARS),
             _ => String::new(),
         };
-        let (vendor, model) = if self.version == Version::V16 {
+        let (vendor, model) = if self.versions[version] == Version::V16 {
             (member(payload, "chargePointVendor"), member(payload, "chargePointModel"))
         } else {
             let station = member(payload, "chargingStation");
@@ -176,8 +226,8 @@ impl Tally {
             }
             None => return,
         };
-        if self.stations.len() < STATIONS || self.stations.contains_key(station) {
-            self.stations.insert(station.into(), maker as u32);
+        if let Some(station) = self.station(station) {
+            station.maker = Some(maker as u32);
         }
     }
 
@@ -185,12 +235,15 @@ impl Tally {
     pub fn long_line(&mut self, line: u64, most: usize) {
         self.counts.long_lines += 1;
         let message = format!("line is longer than {most} bytes");
-        self.unframed(None, line, "limit", self.version.spell(crate::version::Code::Framework), &message);
+        let version = self.best(Scores::default());
+        let code = self.versions[version].spell(crate::version::Code::Framework);
+        self.unframed(version, None, line, "limit", code, &message);
     }
 
     /// Text that is no frame.
-    pub fn fault(&mut self, station: &[u8], line: u64, fault: &Fault) {
+    pub fn fault(&mut self, version: usize, station: &[u8], line: u64, fault: &Fault) {
         self.counts.frames += 1;
+        self.spoken[version] += 1;
         self.counts.bad_frames += 1;
         let maker = self.maker(station);
         if let Some(maker) = maker {
@@ -202,22 +255,31 @@ impl Tally {
             Some(_) => fault.sentence.rsplit_once(" at byte ").map_or(&*fault.sentence, |(sentence, _)| sentence),
             None => &*fault.sentence,
         };
-        self.unframed(maker, line, fault.reason.name(), fault.code, sentence);
+        self.unframed(version, maker, line, fault.reason.name(), fault.code, sentence);
     }
 
-    fn unframed(&mut self, maker: Option<u32>, line: u64, keyword: &'static str, code: &'static str, message: &str) {
+    fn unframed(
+        &mut self,
+        version: usize,
+        maker: Option<u32>,
+        line: u64,
+        keyword: &'static str,
+        code: &'static str,
+        message: &str,
+    ) {
         let message = message.into();
         let (action, pointer) = (Box::default(), Box::default());
-        self.add(Finding { maker, usage: None, action, pointer, keyword, code, message }, line, || None);
+        let version = version as u8;
+        self.add(Finding { version, maker, usage: None, action, pointer, keyword, code, message }, line, || None);
     }
 
     /// The violations of one frame; `shown` is the payload where values are shown.
     pub fn violations(
         &mut self,
+        version: usize,
         station: &[u8],
         line: u64,
-        usage: Use,
-        action: &str,
+        (usage, action): (Use, &str),
         violations: &[Violation],
         shown: Option<&Dom>,
     ) {
@@ -232,12 +294,13 @@ impl Tally {
         }
         for violation in violations {
             let finding = Finding {
+                version: version as u8,
                 maker,
                 usage: Some(usage),
                 action: cut(action, ACTION_CHARS).into(),
                 pointer: cut(&pattern(&violation.pointer), POINTER_CHARS).into(),
                 keyword: violation.keyword.name(),
-                code: violation.code(self.version),
+                code: violation.code(self.versions[version]),
                 message: violation.message.as_str().into(),
             };
             self.add(finding, line, || scalar(find(shown?, &violation.pointer)?));
