@@ -19,6 +19,7 @@ import evcore
 from evcore.check import Log, Options, Report, Source, Unreadable, screen
 from evcore.check.lint import linter_for
 from evcore.errors import Violation
+from evcore.net.message_log import FRAME_CHARS, MessageLog
 
 PACKAGE = Path(evcore.__file__).parents[1]
 SECRET = "04A1B2C3D4E5F6-SECRET"
@@ -29,6 +30,14 @@ HEARTBEAT = '[2,"2","Heartbeat",{}]'
 LATE = '[3,"2",{"currentTime":"yesterday"}]'
 AUTHORIZE = f'[2,"3","Authorize",{{"idTag":"{SECRET}"}}]'
 TORN = '[2,"4","Heart'
+STARTED = {
+    "eventType": "Started",
+    "timestamp": "2026-01-01T00:00:00Z",
+    "triggerReason": "Authorized",
+    "seqNo": 0,
+    "transactionInfo": {"transactionId": "t"},
+}
+TRANSACTION = json.dumps([2, "6", "TransactionEvent", STARTED])
 
 
 def check(*arguments: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
@@ -322,3 +331,24 @@ def test_every_number_on_the_screen_is_the_report_s() -> None:
     report.add(Log("b.log", {"ocpp2.1": 1000}, False, counts, 0.5, [finding], []))
     assert list(screen.lines(report))[-1].startswith("2 logs: 2,468 lines, 2,000 frames")
     assert [(found.file, found.count) for found in report.findings] == [("a.log", 24)]
+
+
+# evcore's own log
+
+
+def test_the_message_log_of_the_server_is_clean(tmp_path: Path) -> None:
+    """What `evcore serve` writes, secrets masked and long frames cut, is read without a finding."""
+    path = tmp_path / "messages.jsonl"
+    messages = MessageLog(path)
+    token = '[2,"7","Authorize",{"idTag":"04A1B2C3"}]'
+    long = json.dumps([2, "8", "DataTransfer", {"vendorId": "v", "data": "x" * FRAME_CHARS}])
+    for station, boot in (("CP1", BOOT_16), ("CP2", BOOT_2)):
+        for frame in (boot, token if boot is BOOT_16 else TRANSACTION, HEARTBEAT, long):
+            messages.write("in", station, frame.encode())
+        messages.write("out", station, b'[3,"2",{"currentTime":"2026-01-01T00:00:00Z"}]')
+    messages.close()
+    status, found = document(path)
+    assert (status, found["findings"]) == (0, [])
+    assert found["files"][0]["versions"] == {"ocpp1.6": 4, "ocpp2.0.1": 4}
+    assert (found["counts"]["cut"], found["counts"]["unpaired"]) == (2, 0)
+    assert [(maker["model"], maker["stations"]) for maker in found["makers"]] == [("One", 1), ("Two", 1)]

@@ -81,7 +81,6 @@ pub struct Linter {
 #[pymethods]
 impl Linter {
     #[new]
-    #[expect(clippy::too_many_arguments, reason = "the seam to evcore/check, called once a log")]
     #[pyo3(signature = (programs, load, *, limits, line_bytes, open_calls, findings, values))]
     fn new(
         programs: &Bound<'_, PyDict>,

@@ -101,9 +101,11 @@ const MAKERS: usize = 1_000;
 
 /// What is remembered of a station.
 #[derive(Clone, Copy, Debug, Default)]
-struct Station {
-    scores: Scores,
-    maker: Option<u32>,
+pub(super) struct Station {
+    /// Evidence of its version.
+    pub scores: Scores,
+    /// Index into the makers.
+    pub maker: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -146,10 +148,10 @@ impl Tally {
         makers
     }
 
-    /// The evidence of a station's version.
+    /// What is known of a station.
     #[inline]
-    pub fn scores(&self, station: &[u8]) -> Scores {
-        self.stations.get(station).map_or(Scores::default(), |station| station.scores)
+    pub fn known(&self, station: &[u8]) -> Station {
+        self.stations.get(station).copied().unwrap_or_default()
     }
 
     /// The version a station is judged by: without evidence of its own, as the others.
@@ -179,14 +181,9 @@ impl Tally {
         Some(self.stations.entry(station.into()).or_default())
     }
 
-    #[inline]
-    fn maker(&self, station: &[u8]) -> Option<u32> {
-        if self.makers.is_empty() { None } else { self.stations.get(station)?.maker }
-    }
-
     /// A frame that is one.
     #[inline]
-    pub fn frame(&mut self, version: usize, kind: u8, station: &[u8]) {
+    pub fn frame(&mut self, version: usize, kind: u8, maker: Option<u32>) {
         self.counts.frames += 1;
         self.spoken[version] += 1;
         *match kind {
@@ -195,7 +192,7 @@ impl Tally {
             kind::SEND => &mut self.counts.sends,
             _ => &mut self.counts.errors,
         } += 1;
-        if let Some(maker) = self.maker(station) {
+        if let Some(maker) = maker {
             self.makers[maker as usize].frames += 1;
         }
     }
@@ -241,11 +238,10 @@ impl Tally {
     }
 
     /// Text that is no frame.
-    pub fn fault(&mut self, version: usize, station: &[u8], line: u64, fault: &Fault) {
+    pub fn fault(&mut self, version: usize, maker: Option<u32>, line: u64, fault: &Fault) {
         self.counts.frames += 1;
         self.spoken[version] += 1;
         self.counts.bad_frames += 1;
-        let maker = self.maker(station);
         if let Some(maker) = maker {
             self.makers[maker as usize].frames += 1;
             self.makers[maker as usize].bad += 1;
@@ -277,7 +273,7 @@ impl Tally {
     pub fn violations(
         &mut self,
         version: usize,
-        station: &[u8],
+        maker: Option<u32>,
         line: u64,
         (usage, action): (Use, &str),
         violations: &[Violation],
@@ -288,7 +284,6 @@ impl Tally {
         }
         self.counts.violating += 1;
         self.counts.violations += violations.len() as u64;
-        let maker = self.maker(station);
         if let Some(maker) = maker {
             self.makers[maker as usize].bad += 1;
         }
