@@ -368,7 +368,7 @@ frames_of_a_log = st.sampled_from(
 lines_of_a_log = st.builds(
     lambda style, station, way, frame: style(station, way, frame),
     st.sampled_from([style for style in STYLES if style not in (spaced, frame_member)]),
-    st.sampled_from(["CP1", "CP 2", "Ü", "a:b", "x" * 200, ""]),
+    st.sampled_from(["CP1", "CP 2", "Ü", "a:b", "ACME-0001-00002", "x" * 192, "x" * 193, ""]),
     st.sampled_from(["in", "out"]),
     frames_of_a_log,
 )
@@ -420,7 +420,8 @@ def test_a_line_beyond_its_limit_is_reported_and_not_kept(backend: Any) -> None:
     limits = Limits(frame_bytes=1000)
     good = text(2, "1", "Heartbeat", {}).encode()
     chunk = b"x" * 1000
-    log = [good, b"\n", good[:5], *([chunk] * 500), good, b"\n", good, b" " * 3900, b"\n", good, b" " * 4000, b"\n"]
+    log = [good, b"\n", good[:5], *([chunk] * 500), good, b"\n"]
+    log += [good.ljust(4000), b"\n", good.ljust(4001), b"\n"]
     counts, found, _ = lint(backend, log, limits=limits)
     assert (counts["lines"], counts["long_lines"], counts["frames"], counts["bad_frames"]) == (4, 2, 2, 0)
     assert found == {("frame", "", "", "limit"): (2, 2)}
@@ -429,6 +430,26 @@ def test_a_line_beyond_its_limit_is_reported_and_not_kept(backend: Any) -> None:
 def test_a_long_line_at_the_end_is_reported(backend: Any) -> None:
     counts, _, _ = lint(backend, [b"x" * 5000], limits=Limits(frame_bytes=1000))
     assert (counts["lines"], counts["long_lines"]) == (1, 1)
+
+
+def test_a_frame_in_several_lines_is_given_up_where_it_cannot_go_on(backend: Any) -> None:
+    """A string does not go over the end of a line: nothing behind it is waited for."""
+    log = '[2,"1","DataTransfer",{\n"data":"x\n' + "y\n" * 1000
+    _, found, _ = lint(backend, log.encode(), limits=Limits(frame_bytes=200))
+    assert found == {("frame", "", "", "json"): (1, 1)}
+    _, found, _ = lint(backend, log.replace('"x', "").encode(), limits=Limits(frame_bytes=200))
+    assert found == {("frame", "", "", "limit"): (1, 1)}
+
+
+@pytest.mark.parametrize(("length", "named"), [(1, True), (192, True), (193, False)])
+@pytest.mark.parametrize("style", [message_log, steve, ocpp_package, ocpp_go], ids=lambda style: style.__name__)
+def test_names_of_stations_are_bounded(backend: Any, style: Any, length: int, named: bool) -> None:
+    """Two stations use one message id; where their names are too long to be names, they are one station."""
+    frames = [("A", text(2, "1", "Heartbeat", {})), ("B", text(2, "1", "StatusNotification", {}))]
+    log = "\n".join(style(letter * length, "in", frame) for letter, frame in frames)
+    log += "\n" + style("A" * length, "out", text(3, "1", {}))
+    _, found, _ = lint(backend, log.encode())
+    assert (("result", "Heartbeat", "", "required") in found) is named
 
 
 def test_a_frame_beyond_its_limit_is_a_bad_frame(backend: Any) -> None:
@@ -585,6 +606,8 @@ def spoken(backend: Any, frames: Iterable[tuple[str, str]]) -> tuple[dict[str, i
         ([*NEW * 5, NEWEST[2], *NEW], {"ocpp2.0.1": 10, "ocpp2.1": 3}, {}),
         ([*OLD, ODD_DATA, *OLD, ODD_DATA, *OLD, ODD_DATA], {"ocpp1.6": 9}, {"ocpp1.6": 3}),
         ([*NEW, OLD[1], *NEW], {"ocpp2.0.1": 5}, {"ocpp2.0.1": 1}),
+        # One frame is not enough to settle it.
+        ([ODD_DATA, *OLD * 2], {"ocpp2.0.1": 1, "ocpp1.6": 4}, {}),
         # An update: a BootNotification of the other version begins anew.
         ([*OLD * 5, *NEW * 5], {"ocpp1.6": 10, "ocpp2.0.1": 10}, {}),
         ([*OLD * 5, NEW[1], *OLD], {"ocpp1.6": 13}, {"ocpp1.6": 1}),

@@ -70,8 +70,8 @@ class Balance:
             if bracket in (b"[", b"{"):
                 self._depth += 1
             elif bracket in (b"]", b"}"):
-                self._depth = max(0, self._depth - 1)
-                if not self._depth:
+                self._depth -= 1
+                if self._depth <= 0:
                     return token.end()
             elif bracket == b'"':
                 self.in_string = True
