@@ -108,8 +108,8 @@ class Program:
         aliases: Mapping[str, tuple[str, ...]] | None = None,
         formats: bool = True,
     ) -> Self:
-        """`snake`: wire property name -> name of its key in Python; None: wire names. `aliases`: other name of a dataclass
-        field -> the wire names it may stand for, of which an object has at most one (``price_schedule_id`` is
+        """`snake`: wire property name -> name of its key in Python; None: wire names. `aliases`: other name of a
+        dataclass field -> the wire names it may stand for, of which an object has at most one (``price_schedule_id`` is
         ``priceScheduleID`` in one object of 2.1 and ``priceScheduleId`` in another). Raises SchemaError."""
 
     def check(self, value: Any, *, depth: int = 64, violations: int = 100) -> list[Violation]: ...
@@ -148,21 +148,21 @@ class Linter:
 
     def __new__(
         cls,
-        programs: Mapping[str, Mapping[str, tuple[str, ...]]],   # version -> kind -> actions, as for a codec; 1 to 3
-        load: Callable[[str, str, str], Program],    # (version, kind, action) -> program; once for each, on first use
+        programs: Mapping[str, Mapping[str, tuple[str, ...]]],  # version -> kind -> actions, as for a codec; 1 to 3
+        load: Callable[[str, str, str], Program],  # (version, kind, action) -> program; once for each, on first use
         *,
         limits: tuple[int, int, int, int, int, int, int],
-        line_bytes: int,                             # longer lines are a finding, and not read
-        open_calls: int,                             # calls without answer that are remembered
-        findings: int,                               # different findings that are kept; more are counted as `further`
-        values: bool,                                # findings have the first offending value
+        line_bytes: int,  # longer lines are a finding, and not read
+        open_calls: int,  # calls without answer that are remembered
+        findings: int,  # different findings that are kept; more are counted as `further`
+        values: bool,  # findings have the first offending value
     ) -> Self: ...
     @property
-    def counts(self) -> dict[str, int]: ...          # bytes, lines, frames, calls, results … so far
-    def feed(self, chunk: bytes) -> None: ...        # lines and frames may be torn anywhere between chunks
+    def counts(self) -> dict[str, int]: ...  # bytes, lines, frames, calls, results … so far
+    def feed(self, chunk: bytes) -> None: ...  # lines and frames may be torn anywhere between chunks
     # The log ends here. Findings: (version, index into the makers | None, "call" | "result" | "send" | "frame", action,
-    # pointer with indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers: (vendor,
-    # model, stations, frames, bad frames); versions: (version, frames). No `feed` afterwards (RuntimeError).
+    # pointer with indices as `*`, keyword, code, message, count, first line, value | None), in no order; makers:
+    # (vendor, model, stations, frames, bad frames); versions: (version, frames). No `feed` afterwards (RuntimeError).
     def finish(
         self,
     ) -> tuple[
