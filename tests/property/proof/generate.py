@@ -104,6 +104,9 @@ class Maker:
             count = high
         elif mode is Mode.MINIMAL:
             count = low
+        elif mode is Mode.FULL:
+            # Lists within lists within lists: two items everywhere would make every mutation of 2.1 a long text.
+            count = max(low, 1 if self._rng.random() < 0.9 else 2)
         else:
             count = min(low + self._rng.choice((0, 0, 1, 2)), high or math.inf)
         return [self._node(schema["items"], mode, level + 1) for _ in range(int(count))]

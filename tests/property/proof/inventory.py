@@ -64,14 +64,20 @@ OVERLAY = {
 }
 
 
-def inline(node: Any, definitions: dict[str, Any]) -> Any:
-    """`node` with every `#/definitions/…` reference replaced by what it names (OCPP's references never recurse)."""
+def inline(node: Any, definitions: dict[str, Any], made: dict[str, Any]) -> Any:
+    """`node` with every `#/definitions/…` reference replaced by what it names (OCPP's references never recurse).
+
+    `made` keeps each definition once: the same node object stands wherever it is referred to.
+    """
     if isinstance(node, dict):
         if "$ref" in node:
-            return inline(definitions[node["$ref"].removeprefix("#/definitions/")], definitions)
-        return {key: inline(value, definitions) for key, value in node.items() if key != "definitions"}
+            name = node["$ref"].removeprefix("#/definitions/")
+            if name not in made:
+                made[name] = inline(definitions[name], definitions, made)
+            return made[name]
+        return {key: inline(value, definitions, made) for key, value in node.items() if key != "definitions"}
     if isinstance(node, list):
-        return [inline(value, definitions) for value in node]
+        return [inline(value, definitions, made) for value in node]
     return node
 
 
@@ -94,7 +100,7 @@ def _read() -> Iterator[Entry]:
                 schema = copy.deepcopy(schema)
                 correct(schema)
             kind, action = _identify(version, path.stem)
-            yield Entry(version, kind, action, path.name, schema, inline(schema, schema.get("definitions", {})))
+            yield Entry(version, kind, action, path.name, schema, inline(schema, schema.get("definitions", {}), {}))
 
 
 @cache

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from proof.document import Members, Number, Path, pointer, replaced
 from proof.generate import Maker, Mode
 
+UNTYPED: dict[str, Any] = {}
 ASTRAL = "\U0001f50c"
 BAD_DATE_TIMES = (
     "",
@@ -71,9 +72,16 @@ class Mutation(NamedTuple):
 
 
 def mutations(schema: dict[str, Any], document: Any, rng: Random, *, whole_floats: bool) -> Iterator[Mutation]:
-    """Every single-field mutation of a valid document, in document order."""
+    """Every single-field mutation of a valid document, in document order.
+
+    Where one definition stands at several places of a document, the first is mutated; `sampled` goes everywhere.
+    """
     maker = Maker(rng, whole_floats=whole_floats)
+    met: set[int] = set()
     for path, node, place in _places(schema, document, ()):
+        if id(place) in met:
+            continue
+        met.add(id(place))
         for what, new in _edits(place, node, rng, maker, level=len(path) + 2):
             yield Mutation(f"{pointer(path) or 'payload'}: {what}", replaced(document, path, new))
 
@@ -92,7 +100,7 @@ def _places(schema: dict[str, Any], node: Any, path: Path) -> Iterator[tuple[Pat
     yield path, node, schema
     if isinstance(node, dict) and schema.get("type") == "object":
         for name, child in node.items():
-            yield from _places(schema.get("properties", {}).get(name, {}), child, (*path, name))
+            yield from _places(schema.get("properties", {}).get(name, UNTYPED), child, (*path, name))
     elif isinstance(node, list) and schema.get("type") == "array":
         for index, child in enumerate(node):
             yield from _places(schema["items"], child, (*path, index))

@@ -28,7 +28,7 @@ class Sizes(NamedTuple):
 PROFILES = {
     "fast": Sizes(randoms=1, mutations=5, longest=1, longest_share=0.2, stock_every=5, scrambled=3_000, soak=30_000),
     "nightly": Sizes(
-        randoms=1, mutations=None, longest=40, longest_share=1, stock_every=4, scrambled=100_000, soak=400_000
+        randoms=2, mutations=None, longest=40, longest_share=1, stock_every=4, scrambled=100_000, soak=400_000
     ),
 }
 PROFILE = os.environ.get("EVCORE_PROFILE", "fast")
