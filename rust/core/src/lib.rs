@@ -31,3 +31,4 @@ pub mod text;
 pub mod version;
 pub mod violation;
 pub mod word;
+pub mod write;

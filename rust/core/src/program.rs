@@ -7,10 +7,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::format::Format;
-use crate::reply::write_string;
 use crate::table::Table;
 use crate::version::Version;
 use crate::word::{Quoted, Written};
+use crate::write::write_string;
 
 /// What kind of value a node asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

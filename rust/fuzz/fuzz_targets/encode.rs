@@ -3,8 +3,10 @@
 #![no_main]
 
 use evcore_core::dom;
+use evcore_core::explain::Fields;
 use evcore_core::limits::Limits;
-use evcore_fuzz::{input, is_json, judge, write};
+use evcore_core::write::tree;
+use evcore_fuzz::{input, is_json, judge};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -16,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let (value, _) = dom::read(text.as_bytes(), 0);
     let mut written = Vec::new();
-    write(&value, &mut written);
+    tree(None, &Fields::new(), &value, &mut written);
     let written = String::from_utf8(written).expect("what is written is UTF-8");
     assert!(
         is_json(&written, &Limits { string_bytes: 6 * limits.string_bytes, ..limits }),

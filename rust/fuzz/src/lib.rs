@@ -1,15 +1,13 @@
-//! What the targets share: a schema with every keyword, programs of it, a writer of trees.
+//! What the targets share: a schema with every keyword, programs of it, the two ways to judge.
 //!
 //! In: fuzzed bytes, whose first one chooses the version. Out: panics where two readings of the same text differ.
 
 use std::sync::LazyLock;
 
 use evcore_core::build::{Nothing, Stop};
-use evcore_core::dom::{Dom, Name};
 use evcore_core::limits::Limits;
 use evcore_core::pass::{Pass, Trouble};
 use evcore_core::program::Program;
-use evcore_core::reply::write_string;
 use evcore_core::schema::{Options, compile};
 use evcore_core::version::Version;
 
@@ -71,34 +69,4 @@ pub fn is_json(text: &str, limits: &Limits) -> bool {
     let mut pass = Pass::new(text.as_bytes(), 0, text.is_ascii(), 1, limits, Nothing).unjudged();
     pass.skip_space();
     pass.any().and_then(|()| pass.end()).is_ok()
-}
-
-/// A value as compact JSON, numbers as they came.
-pub fn write(value: &Dom, out: &mut Vec<u8>) {
-    match value {
-        Dom::Null => out.extend_from_slice(b"null"),
-        Dom::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Dom::Number(text) => out.extend_from_slice(text.as_bytes()),
-        Dom::Text(text) => write_string(out, text),
-        Dom::Array(items) => {
-            out.push(b'[');
-            for (index, item) in items.iter().enumerate() {
-                out.extend_from_slice(if index > 0 { b"," } else { b"" });
-                write(item, out);
-            }
-            out.push(b']');
-        }
-        Dom::Object(_, members) => {
-            out.push(b'{');
-            for (index, (name, member)) in members.iter().enumerate() {
-                let Name::Text(name) = name else { panic!("text has names that are text") };
-                out.extend_from_slice(if index > 0 { b"," } else { b"" });
-                write_string(out, name);
-                out.push(b':');
-                write(member, out);
-            }
-            out.push(b'}');
-        }
-        other => panic!("only live objects hold {other:?}"),
-    }
 }

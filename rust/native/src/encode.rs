@@ -4,9 +4,10 @@ use std::cell::RefCell;
 
 use evcore_core::dom::Dom;
 use evcore_core::explain::{Fields, explain, explain_untyped};
-use evcore_core::reply::{cut, write_escaped, write_string};
+use evcore_core::reply::cut;
 use evcore_core::version::kind;
 use evcore_core::violation::{Expected, Keyword, Violation};
+use evcore_core::write::{self, write_escaped, write_string};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -17,7 +18,7 @@ use crate::live;
 use crate::message::{Body, Call, CallError, CallResult, CallResultError, Send};
 use crate::program::Program;
 use crate::strings;
-use crate::writer::{self, Writer};
+use crate::writer::Writer;
 
 thread_local! {
     /// Where frames are written before they become `bytes`.
@@ -236,7 +237,7 @@ impl Codec {
         if !found.is_empty() {
             return Ok(Err(found));
         }
-        writer::tree(Some(&program.core), &program.fields, &tree, out);
+        write::tree(Some(&program.core), &program.fields, &tree, out);
         Ok(Ok(()))
     }
 
@@ -261,7 +262,7 @@ impl Codec {
         if !found.is_empty() {
             return Ok(Err(found));
         }
-        writer::tree(None, &Fields::new(), &tree, out);
+        write::tree(None, &Fields::new(), &tree, out);
         Ok(Ok(()))
     }
 

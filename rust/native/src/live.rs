@@ -6,13 +6,13 @@ use std::cell::Cell;
 
 use evcore_core::dom::{Dom, Name, Naming};
 use evcore_core::limits::Limits;
+use evcore_core::write::float_text;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDateTime, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple, PyType, PyTzInfoAccess};
 
 use crate::errors::DEEPEST;
 use crate::strings;
-use crate::writer::float_text;
 
 static ENUM: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();

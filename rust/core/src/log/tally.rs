@@ -6,9 +6,9 @@ use super::Use;
 use super::versions::Scores;
 use crate::dom::{Dom, Name};
 use crate::frame::Fault;
-use crate::reply::write_string;
 use crate::version::{Version, kind};
 use crate::violation::Violation;
+use crate::write::write_string;
 
 /// What was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
