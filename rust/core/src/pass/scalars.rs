@@ -178,7 +178,8 @@ impl<B: Build> Pass<'_, B> {
                 return Err(self.violation());
             }
         }
-        if bounds.places.is_some_and(|places| !number::is_multiple(text, places)) {
+        // An integer literal is a multiple of every power of ten up to one.
+        if !lexeme.is_integer() && bounds.places.is_some_and(|places| !number::is_multiple(text, places)) {
             return Err(self.violation());
         }
         Ok(())
