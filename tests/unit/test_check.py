@@ -260,7 +260,7 @@ def test_a_line_without_end_is_not_taken_into_memory(tmp_path: Path) -> None:
     measured = (
         "import resource, subprocess, sys\n"
         "done = subprocess.run(sys.argv[1:], capture_output=True)\n"
-        "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)\n"
+        "print(done.returncode, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, flush=True)\n"
         "sys.stdout.buffer.write(done.stdout)"
     )
     command = [sys.executable, "-m", "evcore", "check", "--json", "--version", "1.6", str(zipped)]
