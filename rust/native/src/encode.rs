@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
-use crate::codec::{Actions, Codec, Known};
+use crate::codec::{Actions, Codec};
 use crate::errors;
 use crate::live;
 use crate::message::{Body, Call, CallError, CallResult, CallResultError, Send};
@@ -29,13 +29,14 @@ thread_local! {
 const KEPT: usize = 1 << 16;
 
 /// What a payload is judged by.
-enum By<'py> {
+#[derive(Clone, Copy)]
+enum By<'a> {
     /// Nothing is asked of it.
     Nothing,
     /// Its action is not one of the version's.
     Unknown,
     /// Its action's program.
-    Program(Known<'py>),
+    Program(&'a Program),
 }
 
 impl Codec {
@@ -52,7 +53,9 @@ impl Codec {
                 out.clear();
                 let written = self.write(message, action, judge, &mut out);
                 let frame = written.map(|()| PyBytes::new(message.py(), &out));
-                out.shrink_to(KEPT);
+                if out.capacity() > KEPT {
+                    out.shrink_to(KEPT);
+                }
                 frame
             }
             // Somebody's field encodes another message.
@@ -85,7 +88,7 @@ impl Codec {
             self.open(kind::CALL_RESULT, result.id.bind(py), out)?;
             let program = match name {
                 _ if !judge => By::Nothing,
-                Some(name) => self.known(py, &self.results, name)?.map_or(By::Unknown, By::Program),
+                Some(name) => self.by(&self.results, name)?,
                 None => {
                     return Err(PyValueError::new_err(
                         "a CallResult is judged by the action it answers: give action=, or judge=False to write it unjudged",
@@ -145,17 +148,22 @@ impl Codec {
         self.open(kind, id, out)?;
         write_str(action, out)?;
         out.push(b',');
-        let program = if judge {
-            self.known(message.py(), actions, action)?.map_or(By::Unknown, By::Program)
-        } else {
-            By::Nothing
-        };
+        let program = if judge { self.by(actions, action)? } else { By::Nothing };
         self.write_payload(message, program, payload, out)?;
         if judge {
             self.refuse_further(message, actions.kind, action, payload)?;
         }
         out.push(b']');
         Ok(())
+    }
+
+    /// What an action's payload is judged by.
+    #[inline]
+    fn by<'a>(&'a self, actions: &'a Actions, action: &Bound<'_, PyString>) -> PyResult<By<'a>> {
+        match strings::ascii_bytes(action.as_borrowed()).and_then(|name| actions.table.find(name)) {
+            Some(index) => Ok(By::Program(self.program(action.py(), actions, index)?.get())),
+            None => Ok(By::Unknown),
+        }
     }
 
     fn refuse_further(
@@ -179,11 +187,12 @@ impl Codec {
             return Err(PyValueError::new_err(format!("message type {kind} is not one of {}'s", self.version.name())));
         }
         let most = self.limits.id_chars;
-        let id = id
-            .cast::<PyString>()
-            .ok()
-            .filter(|id| id.len().is_ok_and(|length| (1..=most).contains(&length)))
-            .ok_or_else(|| PyValueError::new_err(format!("message id must be a str of 1 to {most} characters")))?;
+        let id = id.cast::<PyString>().ok().filter(|id| {
+            let length = strings::ascii_bytes(id.as_borrowed()).map_or_else(|| id.len().unwrap_or(0), <[u8]>::len);
+            (1..=most).contains(&length)
+        });
+        let id =
+            id.ok_or_else(|| PyValueError::new_err(format!("message id must be a str of 1 to {most} characters")))?;
         out.extend_from_slice(&[b'[', b'0' + kind, b',']);
         write_str(id, out)?;
         out.push(b',');
@@ -201,7 +210,7 @@ impl Codec {
     ) -> PyResult<()> {
         let py = message.py();
         let found = match program {
-            By::Program(known) => self.judge(py, known.program.get(), payload, out)?,
+            By::Program(program) => self.judge(py, program, payload, out)?,
             By::Unknown => Err(vec![Violation::unknown_action(self.version)]),
             By::Nothing => self.write_untyped(payload, false, out)?,
         };
