@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+
+from evcore.net.engine import ListenOptions
 
 BOOT = {"chargePointVendor": "V", "chargePointModel": "M"}
 DEEP = "[" * 5000 + "]" * 5000
@@ -355,7 +358,7 @@ async def test_a_peer_that_does_not_read_is_not_read(serving, engine, frame, ans
 
 
 async def test_a_peer_that_never_reads_again_is_cut_off(serving, engine, until, monkeypatch) -> None:
-    monkeypatch.setattr("evcore.net.engine.STALL_SECONDS", 0.2)
+    monkeypatch.setattr("evcore.net.server.ListenOptions", functools.partial(ListenOptions, stall_seconds=0.2))
     async with serving(engine) as server, deaf(server.server.port) as (_, writer):
         with contextlib.suppress(ConnectionError):
             for _ in range(1000):

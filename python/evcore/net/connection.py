@@ -101,6 +101,9 @@ class Connection(Generic[C]):
         self._endpoint.receive(frame, self._loop.time())
         self._work()
 
+    def heard(self) -> None:
+        """Any sign of life; deadlines are the endpoint's."""
+
     def closed(self) -> None:
         if self._ended.done():
             return

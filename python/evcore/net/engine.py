@@ -11,17 +11,22 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias, cast
+from typing import Any, Final, Literal, Protocol, TypeAlias, cast
+
+from evcore.net.tls import ServerTls
 
 __all__ = [
     "ENGINES",
     "Accept",
     "ConnectError",
     "Decide",
+    "Door",
     "Engine",
     "EngineName",
+    "ListenOptions",
     "Listener",
     "Refuse",
     "Sink",
@@ -33,12 +38,9 @@ __all__ = [
 EngineName: TypeAlias = Literal["picows", "websockets"]
 ENGINES: Final[tuple[EngineName, ...]] = ("picows", "websockets")
 
-#: Seconds a peer may take for its upgrade request, and for its half of the closing handshake.
+#: Seconds a server may take for its answer to our upgrade request, and any peer for its half of the closing handshake.
 HANDSHAKE_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 2.0
-#: Seconds a peer may leave what was sent to it unread before it is cut off.
-STALL_SECONDS: Final = 60.0
-
 
 log = logging.getLogger("evcore.engine")
 
@@ -49,10 +51,19 @@ class ConnectError(ConnectionError):
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """A station's upgrade request: raw path, subprotocols in its order of preference."""
+    """A station's upgrade request, before anything is answered.
+
+    `path` is raw, `subprotocols` stand in the station's order of preference, `authorization` is the value of the header
+    of this name as bytes (OCPP keys are binary), `address` the peer's IP address, `secure` whether it came over TLS,
+    and `certificate` the peer's verified certificate as `ssl.SSLSocket.getpeercert` gives it.
+    """
 
     path: str
     subprotocols: tuple[str, ...]
+    authorization: bytes | None = None
+    address: str = ""
+    secure: bool = False
+    certificate: Mapping[str, Any] | None = None
 
 
 class Wire(Protocol):
@@ -66,6 +77,9 @@ class Wire(Protocol):
     def send(self, frame: bytes) -> None:
         """Sends one text message."""
 
+    def ping(self) -> None:
+        """Sends a ping; the pong comes back as `Sink.heard`."""
+
     def close(self, code: int, reason: str = "") -> None:
         """Starts the closing handshake; the transport is cut when the peer does not take part in it in time."""
 
@@ -74,34 +88,71 @@ class Wire(Protocol):
 
 
 class Sink(Protocol):
-    """What an engine tells about one connection: `opened` once, `frame` for each text message, `closed` once, in this
-    order.
+    """What an engine tells about one connection: `opened` once, then `frame` for each text message and `heard` for each
+    other sign of life (a ping, a pong, a part of a message), and `closed` exactly once, last.
     """
 
     def opened(self, wire: Wire) -> None: ...
 
     def frame(self, frame: bytes) -> None: ...
 
+    def heard(self) -> None: ...
+
     def closed(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Upgrade; answer with this subprotocol, or with none."""
+    """Upgrade; answer with this subprotocol, or with none.
+
+    `deflate`: permessage-deflate (RFC 7692) may be agreed on when the peer offers it.
+    """
 
     subprotocol: str | None
     sink: Sink
+    deflate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Do not upgrade: HTTP status and a sentence as the body."""
+    """Do not upgrade: HTTP status, a sentence as the body, and headers such as WWW-Authenticate or Retry-After."""
 
     status: int
     reason: str
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Decide: TypeAlias = Callable[[Upgrade], Accept | Refuse]
+
+
+class Door(Protocol):
+    """Asked when a TCP connection is accepted, before a byte is read from it."""
+
+    def enter(self, address: str) -> bool:
+        """Whether a connection from this IP address may go on to TLS and its upgrade request; it is cut otherwise."""
+        ...
+
+    def leave(self, address: str) -> None:
+        """The handshake of a connection that entered is over, well or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenOptions:
+    """How to listen, and the bounds of each connection.
+
+    `max_frame`: bytes of the largest message; the connection is closed with 1009 beyond it. `handshake_seconds`: time
+    from the TCP accept to the end of the upgrade request. `max_waiting`: bytes that may wait for a peer that does not
+    read, `stall_seconds`: how long they may; it is cut off beyond either.
+    """
+
+    max_frame: int = 1024 * 1024
+    tls: ServerTls | None = None
+    reuse_port: bool = False
+    backlog: int = 4096
+    handshake_seconds: float = 10.0
+    max_waiting: int = 1024 * 1024
+    stall_seconds: float = 60.0
+    door: Door | None = None
 
 
 class Listener(Protocol):
@@ -115,13 +166,25 @@ class Listener(Protocol):
 
 
 class Engine(Protocol):
-    async def listen(self, host: str, port: int, decide: Decide, *, max_frame: int) -> Listener:
+    async def listen(self, host: str, port: int, decide: Decide, options: ListenOptions) -> Listener:
         """Listens; port 0 takes a free one. Raises OSError."""
         ...
 
-    async def connect(self, url: str, subprotocols: tuple[str, ...], sink: Sink, *, max_frame: int) -> None:
-        """Connects as a client that insists on one of `subprotocols`; `sink.opened` has run on return. Raises
-        ConnectError.
+    async def connect(
+        self,
+        url: str,
+        subprotocols: tuple[str, ...],
+        sink: Sink,
+        *,
+        max_frame: int,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        deflate: bool = False,
+    ) -> None:
+        """Connects as a client that insists on one of `subprotocols`; `sink.opened` has run on return.
+
+        `headers` go into the upgrade request, `tls` is for wss URLs (default: the system's CAs), `deflate` offers
+        permessage-deflate. Raises ConnectError.
         """
 
 
@@ -136,16 +199,17 @@ class Brake:
     `pause` and `resume` are what a transport tells its protocol about its write buffer.
     """
 
-    __slots__ = ("_timer", "_transport")
+    __slots__ = ("_seconds", "_timer", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
         self._transport = transport
+        self._seconds = seconds
         self._timer: asyncio.TimerHandle | None = None
 
     def pause(self) -> None:
         if self._timer is None and not self._transport.is_closing():
             self._transport.pause_reading()
-            self._timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._cut)
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._cut)
 
     def resume(self) -> None:
         if self.release() and not self._transport.is_closing():
@@ -159,7 +223,7 @@ class Brake:
         return timer is not None
 
     def _cut(self) -> None:
-        log.warning("%s is cut off: it has read nothing for %g s", address(self._transport), STALL_SECONDS)
+        log.warning("%s is cut off: it has read nothing for %g s", address(self._transport), self._seconds)
         self._transport.abort()
 
 

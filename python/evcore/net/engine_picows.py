@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
+from collections.abc import Mapping
 from typing import Final
 
 import picows
@@ -15,6 +17,7 @@ from evcore.net.engine import (
     Brake,
     ConnectError,
     Decide,
+    ListenOptions,
     Sink,
     Upgrade,
     address,
@@ -49,6 +52,10 @@ class _Wire:
         if not self.closing and not self._transport.is_disconnected:
             self._transport.send(picows.WSMsgType.TEXT, frame)
 
+    def ping(self) -> None:
+        if not self.closing and not self._transport.is_disconnected:
+            self._transport.send_ping()
+
     def close(self, code: int, reason: str = "") -> None:
         if self.closing or self._transport.is_disconnected:
             return
@@ -62,16 +69,17 @@ class _Wire:
 
 
 class _Listener(picows.WSListener):
-    def __init__(self, sink: Sink, max_frame: int) -> None:
+    def __init__(self, sink: Sink, options: ListenOptions) -> None:
         self._sink = sink
-        self._max_frame = max_frame
+        self._options = options
+        self._max_frame = options.max_frame
         self._parts: bytearray | None = None
         self._wire: _Wire | None = None
         self._brake: Brake | None = None
 
     def on_ws_connected(self, transport: picows.WSTransport) -> None:
         self._wire = _Wire(transport)
-        self._brake = Brake(transport.underlying_transport)
+        self._brake = Brake(transport.underlying_transport, self._options.stall_seconds)
         self._sink.opened(self._wire)
 
     def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
@@ -98,8 +106,12 @@ class _Listener(picows.WSListener):
                 code = frame.get_close_code()
                 transport.send_close(picows.WSCloseCode.OK if code == picows.WSCloseCode.NO_INFO else code)
             transport.disconnect()
-        elif wire.closing or kind == picows.WSMsgType.PONG:
+        elif wire.closing:
             return
+        elif kind == picows.WSMsgType.PONG or kind == picows.WSMsgType.PING:
+            if kind == picows.WSMsgType.PING:
+                transport.send_pong(frame.get_payload_as_bytes())
+            self._sink.heard()
         elif frame.rsv1 or frame.rsv2 or frame.rsv3:
             wire.close(1002, "reserved bits are set, no extension was agreed on")
         elif kind == picows.WSMsgType.BINARY:
@@ -112,6 +124,7 @@ class _Listener(picows.WSListener):
                 self._sink.frame(frame.get_payload_as_bytes())
             else:
                 self._parts = bytearray(frame.get_payload_as_memoryview())
+                self._sink.heard()
         elif kind == picows.WSMsgType.CONTINUATION and self._parts is not None:
             if len(self._parts) + frame.payload_size > self._max_frame:
                 self._parts = None
@@ -121,6 +134,8 @@ class _Listener(picows.WSListener):
             if frame.fin:
                 whole, self._parts = bytes(self._parts), None
                 self._sink.frame(whole)
+            else:
+                self._sink.heard()
         else:
             wire.close(1002, "frames of a message are out of order")
 
@@ -142,51 +157,70 @@ class _Socket:
 
 
 class _Picows:
-    async def listen(self, host: str, port: int, decide: Decide, *, max_frame: int) -> _Socket:
+    async def listen(self, host: str, port: int, decide: Decide, options: ListenOptions) -> _Socket:
         def upgrade(request: picows.WSUpgradeRequest) -> picows.WSUpgradeResponseWithListener:
             headers = request.headers
             # Proxies send "keep-alive, Upgrade"; picows knows the single token only.
             if any(token.strip().lower() == "upgrade" for token in headers.get("Connection", "").split(",")):
                 headers["Connection"] = "Upgrade"
+            authorization = headers.get("Authorization")
             verdict = decide(
                 Upgrade(
                     request.path.decode("ascii", "surrogateescape"),
                     offered(headers.getall("Sec-WebSocket-Protocol", [])),
+                    None if authorization is None else authorization.encode("ascii", "surrogateescape"),
                 )
             )
             if isinstance(verdict, Accept):
                 extra = None if verdict.subprotocol is None else {"Sec-WebSocket-Protocol": verdict.subprotocol}
                 response = picows.WSUpgradeResponse.create_101_response(extra)
-                return picows.WSUpgradeResponseWithListener(response, _Listener(verdict.sink, max_frame))
+                return picows.WSUpgradeResponseWithListener(response, _Listener(verdict.sink, options))
             body = f"{verdict.reason}\n".encode()
             return picows.WSUpgradeResponseWithListener(
-                picows.WSUpgradeResponse.create_error_response(verdict.status, body), None
+                picows.WSUpgradeResponse.create_error_response(verdict.status, body, verdict.headers), None
             )
 
         server = await picows.ws_create_server(
             upgrade,
             host,
             port,
-            websocket_handshake_timeout=HANDSHAKE_SECONDS,
-            max_frame_size=_SLACK * max_frame,
+            websocket_handshake_timeout=options.handshake_seconds,
+            max_frame_size=_SLACK * options.max_frame,
             read_buffer_init_size=_READ_BUFFER,
+            enable_auto_pong=False,
             logger_name=_log,
-            backlog=1024,
+            backlog=options.backlog,
+            reuse_port=options.reuse_port,
+            ssl=None if options.tls is None else options.tls.context,
         )
         return _Socket(server)
 
-    async def connect(self, url: str, subprotocols: tuple[str, ...], sink: Sink, *, max_frame: int) -> None:
+    async def connect(
+        self,
+        url: str,
+        subprotocols: tuple[str, ...],
+        sink: Sink,
+        *,
+        max_frame: int,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        deflate: bool = False,
+    ) -> None:
+        options = ListenOptions(max_frame=max_frame)
+
         def upgraded(request: picows.WSUpgradeRequest, response: picows.WSUpgradeResponse) -> _Listener:
             chosen = response.headers.get("Sec-WebSocket-Protocol")
             if chosen not in subprotocols:
                 raise picows.WSHandshakeError(f"the server agreed to {chosen or 'no subprotocol'}")
-            return _Listener(sink, max_frame)
+            return _Listener(sink, options)
 
         try:
             await picows.ws_connect(
                 upgraded,
                 url,
-                extra_headers={"Sec-WebSocket-Protocol": ", ".join(subprotocols)},
+                ssl_context=tls,
+                extra_headers={**(headers or {}), "Sec-WebSocket-Protocol": ", ".join(subprotocols)},
+                enable_auto_pong=False,
                 websocket_handshake_timeout=HANDSHAKE_SECONDS,
                 max_frame_size=_SLACK * max_frame,
                 read_buffer_init_size=_READ_BUFFER,

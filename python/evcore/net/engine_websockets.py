@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from websockets.client import ClientProtocol
@@ -23,6 +25,7 @@ from evcore.net.engine import (
     Brake,
     ConnectError,
     Decide,
+    ListenOptions,
     Sink,
     Upgrade,
     address,
@@ -39,8 +42,9 @@ _log.setLevel(logging.CRITICAL)
 class _Peer(asyncio.Protocol, ABC):
     """One connection: moves bytes between the transport and the library's protocol object."""
 
-    def __init__(self, protocol: ServerProtocol | ClientProtocol) -> None:
+    def __init__(self, protocol: ServerProtocol | ClientProtocol, options: ListenOptions) -> None:
         self._protocol = protocol
+        self._options = options
         self._transport: asyncio.Transport | None = None
         self._brake: Brake | None = None
         self._sink: Sink | None = None
@@ -52,8 +56,8 @@ class _Peer(asyncio.Protocol, ABC):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports have the interface without the base class.
         self._transport = cast(asyncio.Transport, transport)
-        self._brake = Brake(self._transport)
-        self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_SECONDS, self._transport.abort)
+        self._brake = Brake(self._transport, self._options.stall_seconds)
+        self._timer = asyncio.get_running_loop().call_later(self._options.handshake_seconds, self._transport.abort)
 
     def pause_writing(self) -> None:
         if self._brake is not None:
@@ -120,13 +124,18 @@ class _Peer(asyncio.Protocol, ABC):
             self.close(1003, "OCPP messages are text")
         elif frame.opcode is Opcode.TEXT and frame.fin:
             self._sink.frame(bytes(frame.data))
+        elif frame.opcode is Opcode.PING or frame.opcode is Opcode.PONG:
+            self._sink.heard()
         elif frame.opcode is Opcode.TEXT:
             self._parts = bytearray(frame.data)
+            self._sink.heard()
         elif frame.opcode is Opcode.CONT and self._parts is not None:
             self._parts += frame.data
             if frame.fin:
                 whole, self._parts = bytes(self._parts), None
                 self._sink.frame(whole)
+            else:
+                self._sink.heard()
 
     # -- Wire ---------------------------------------------------------------------------------------------------------
 
@@ -137,6 +146,11 @@ class _Peer(asyncio.Protocol, ABC):
     def send(self, frame: bytes) -> None:
         if self._protocol.state is State.OPEN:
             self._protocol.send_text(frame)
+            self._flush()
+
+    def ping(self) -> None:
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_ping(b"")
             self._flush()
 
     def close(self, code: int, reason: str = "") -> None:
@@ -150,21 +164,30 @@ class _Peer(asyncio.Protocol, ABC):
 
 
 class _ServerPeer(_Peer):
-    def __init__(self, decide: Decide, max_frame: int) -> None:
+    def __init__(self, decide: Decide, options: ListenOptions) -> None:
         # A plain function: the library binds it to its own object.
         self._server = ServerProtocol(
-            max_size=max_frame, logger=_log, select_subprotocol=lambda _, __: self._subprotocol
+            max_size=options.max_frame, logger=_log, select_subprotocol=lambda _, __: self._subprotocol
         )
-        super().__init__(self._server)
+        super().__init__(self._server, options)
         self._decide = decide
         self._subprotocol: Subprotocol | None = None
 
     def _handshake(self, event: Any) -> None:
         assert isinstance(event, Request)
         values = event.headers.get_all("Sec-WebSocket-Protocol")
-        verdict = self._decide(Upgrade(event.path, offered(values)))
+        authorization = event.headers.get("Authorization")
+        verdict = self._decide(
+            Upgrade(
+                event.path,
+                offered(values),
+                None if authorization is None else authorization.encode("ascii", "surrogateescape"),
+            )
+        )
         if not isinstance(verdict, Accept):
-            self._server.send_response(self._server.reject(verdict.status, f"{verdict.reason}\n"))
+            refusal = self._server.reject(verdict.status, f"{verdict.reason}\n")
+            refusal.headers.update(verdict.headers)
+            self._server.send_response(refusal)
             return
         self._subprotocol = None if verdict.subprotocol is None else Subprotocol(verdict.subprotocol)
         response = self._server.accept(event)
@@ -175,15 +198,25 @@ class _ServerPeer(_Peer):
 
 
 class _ClientPeer(_Peer):
-    def __init__(self, client: ClientProtocol, sink: Sink, opened: asyncio.Future[None]) -> None:
-        super().__init__(client)
+    def __init__(
+        self,
+        client: ClientProtocol,
+        sink: Sink,
+        opened: asyncio.Future[None],
+        headers: Mapping[str, str],
+        options: ListenOptions,
+    ) -> None:
+        super().__init__(client, options)
         self._client = client
+        self._headers = headers
         self._waiting = sink
         self._opened = opened
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._client.send_request(self._client.connect())
+        request = self._client.connect()
+        request.headers.update(self._headers)
+        self._client.send_request(request)
         self._flush()
 
     def data_received(self, data: bytes) -> None:
@@ -224,12 +257,32 @@ class _Socket:
 
 
 class _Websockets:
-    async def listen(self, host: str, port: int, decide: Decide, *, max_frame: int) -> _Socket:
+    async def listen(self, host: str, port: int, decide: Decide, options: ListenOptions) -> _Socket:
         loop = asyncio.get_running_loop()
-        return _Socket(await loop.create_server(lambda: _ServerPeer(decide, max_frame), host, port, backlog=1024))
+        return _Socket(
+            await loop.create_server(
+                lambda: _ServerPeer(decide, options),
+                host,
+                port,
+                backlog=options.backlog,
+                reuse_port=options.reuse_port,
+                ssl=None if options.tls is None else options.tls.context,
+            )
+        )
 
-    async def connect(self, url: str, subprotocols: tuple[str, ...], sink: Sink, *, max_frame: int) -> None:
+    async def connect(
+        self,
+        url: str,
+        subprotocols: tuple[str, ...],
+        sink: Sink,
+        *,
+        max_frame: int,
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        deflate: bool = False,
+    ) -> None:
         loop = asyncio.get_running_loop()
+        options = ListenOptions(max_frame=max_frame)
         opened: asyncio.Future[None] = loop.create_future()
         try:
             uri = parse_uri(url)
@@ -238,7 +291,10 @@ class _Websockets:
             )
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 await loop.create_connection(
-                    lambda: _ClientPeer(client, sink, opened), uri.host, uri.port, ssl=True if uri.secure else None
+                    lambda: _ClientPeer(client, sink, opened, headers or {}, options),
+                    uri.host,
+                    uri.port,
+                    ssl=(tls or True) if uri.secure else None,
                 )
                 await opened
         except InvalidStatus as error:

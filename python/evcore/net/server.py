@@ -16,7 +16,7 @@ from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
 from evcore.dispatch import Table
 from evcore.endpoint import Endpoint
 from evcore.net.connection import Connection, Observer
-from evcore.net.engine import Accept, Engine, Listener, Refuse, Upgrade, Wire
+from evcore.net.engine import Accept, Engine, Listener, ListenOptions, Refuse, Upgrade, Wire
 from evcore.net.handshake import SUBPROTOCOLS, choose, identity
 
 __all__ = ["Application", "Link", "Server", "ServerOptions"]
@@ -88,6 +88,9 @@ class _Reception(Generic[C]):
         if self._connection is not None:
             self._connection.frame(frame)
 
+    def heard(self) -> None:
+        """Any sign of life; deadlines are the endpoint's."""
+
     def closed(self) -> None:
         if self._connection is not None:
             self._connection.closed()
@@ -100,6 +103,9 @@ class _Turned:
         wire.close(1002, f"no common subprotocol, this server speaks {', '.join(SUBPROTOCOLS)}")
 
     def frame(self, frame: bytes) -> None:
+        """Nothing is read from it."""
+
+    def heard(self) -> None:
         """Nothing is read from it."""
 
     def closed(self) -> None:
@@ -132,7 +138,7 @@ class Server(Generic[C]):
         """Listens. Raises OSError."""
         options = self._options
         self._listener = await self._engine.listen(
-            options.host, options.port, self._decide, max_frame=options.max_frame
+            options.host, options.port, self._decide, ListenOptions(max_frame=options.max_frame)
         )
         self._ticker = asyncio.create_task(self._tick())
 
