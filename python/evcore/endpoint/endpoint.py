@@ -1,0 +1,543 @@
+"""The RPC state of one side of one OCPP-J connection, without I/O: frames in, events and frames out, time passed in.
+
+Comes in: text frames as they arrived (`receive`), orders of the owner (`call`, `store`, `send`, `answer`, `refuse`),
+the passing of time (`expire`), the end of the connection (`lost`). Goes out: `events()` for the owner, `frames()` for
+the wire; both are emptied by reading them. Times are seconds of a monotonic clock of the owner's choice.
+
+Rules kept here (OCPP-J 1.6 section 4.1, OCPP 2.x Part 4 section 4): one own CALL is outstanding at a time, further ones
+wait in a bounded queue; CALLs of the peer are handed out one after the other, in the order they came, while own CALLs
+may cross them; a repeated CALL is answered again from a bounded memory and handed out once; a CALLRESULT is judged
+against the action it answers; nothing is ever sent in answer to an answer, but for CALLRESULTERROR in 2.1; pending
+CALLs fail at once when the connection is lost; nothing but what `boot` allows passes before a station is accepted. No
+bytes from the wire raise. docs/endpoint.md has the rules as tables.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+from evcore import Codec
+from evcore.endpoint.boot import OWN, PEER, REMOTE, Boot, GateMode, Role, Verdict, triggered_by
+from evcore.endpoint.event import (
+    Answer,
+    Discarded,
+    Event,
+    Failure,
+    Fault,
+    Gated,
+    Notice,
+    Repeat,
+    Request,
+    Stray,
+)
+from evcore.endpoint.memory import TRANSACTION_ACTIONS, Memory
+from evcore.endpoint.outbox import Outbox, Stored, dispensable
+from evcore.endpoint.tables import CALLS, ENDS, Ending, Relation
+from evcore.errors import FrameError, PayloadError
+from evcore.message import Call, CallError, CallResult, CallResultError, Send
+
+__all__ = ["Endpoint", "EndpointError"]
+
+#: Own CALLs whose end is remembered, to tell a late or a second answer from one to nothing.
+_SETTLED: Final = 16
+
+_IN_USE: Final = {"ocpp1.6": "ProtocolError"}
+
+
+class EndpointError(Exception):
+    """An order the endpoint cannot take: the queue of own CALLs is full, the boot gate is closed for it, or the
+    connection is gone.
+    """
+
+
+class _Outgoing(NamedTuple):
+    id: str
+    action: str
+    frame: bytes
+    timeout: float
+    expires: float | None = None
+    stored: Stored | None = None
+
+
+class _Incoming(NamedTuple):
+    call: Call
+    fingerprint: int
+
+
+def new_id() -> str:
+    """A message id nobody used before: UUID text, 36 characters."""
+    return str(uuid.uuid4())
+
+
+class Endpoint:
+    """`codec` fixes the version and what is tolerated. `role`: which side this is. `call_timeout`: seconds to wait for
+    the answer to an own CALL. `queue`: own CALLs that may wait behind the outstanding one. `inbox`: CALLs of the peer
+    that may wait for the one at work; further ones get a CALLERROR.
+
+    `memory`, `boot` and `outbox` may be shared by the successive connections of one station. Without `boot` nothing is
+    gated; `gate` is the mode of a CSMS's gate. `outbox` is for the role of a station.
+    """
+
+    __slots__ = (
+        "_boot",
+        "_call_timeout",
+        "_codec",
+        "_deadline",
+        "_events",
+        "_frames",
+        "_gate",
+        "_inbox",
+        "_inbox_limit",
+        "_lost",
+        "_memory",
+        "_mode",
+        "_new_id",
+        "_outbox",
+        "_own_gate",
+        "_pending",
+        "_queue",
+        "_queue_limit",
+        "_role",
+        "_settled",
+        "_work",
+        "wake",
+    )
+
+    def __init__(
+        self,
+        codec: Codec,
+        *,
+        role: Role = "csms",
+        memory: Memory | None = None,
+        boot: Boot | None = None,
+        gate: GateMode = "strict",
+        outbox: Outbox | None = None,
+        call_timeout: float = 30.0,
+        queue: int = 64,
+        inbox: int = 64,
+        new_id: Callable[[], str] = new_id,
+    ) -> None:
+        self._codec = codec
+        self._role: Role = role
+        self._memory = Memory() if memory is None else memory
+        self._boot = boot
+        self._mode = gate
+        self._outbox = outbox
+        self._call_timeout = call_timeout
+        self._queue_limit = queue
+        self._inbox_limit = inbox
+        self._new_id = new_id
+        # What is None or empty here is made when it is needed: most connections are idle most of the time.
+        self._events: list[Event] = []
+        self._frames: list[bytes] = []
+        self._queue: deque[_Outgoing] | None = None
+        self._pending: _Outgoing | None = None
+        self._deadline: float | None = None
+        self._settled: deque[tuple[str, str | None]] | None = None
+        self._inbox: deque[_Incoming] | None = None
+        self._work: _Incoming | None = None
+        self._lost = False
+        self._gate: Verdict = "pass"
+        self._own_gate: Verdict = "pass"
+        #: Called when there is something to read that no order or frame of the owner's brought about.
+        self.wake: Callable[[], None] | None = None
+        self._look_up_gates()
+
+    @property
+    def version(self) -> str:
+        return self._codec.version
+
+    @property
+    def boot(self) -> Boot | None:
+        return self._boot
+
+    @property
+    def deadline(self) -> float | None:
+        """When `expire` has something to do, or None."""
+        if self._outbox is None and not self._queue:
+            return self._deadline
+        return self._earliest()
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """How many CALLs wait: the peer's, with the one at work, and own ones, with the outstanding one."""
+        peers = (self._work is not None) + len(self._inbox or ())
+        return peers, (self._pending is not None) + len(self._queue or ())
+
+    def events(self) -> list[Event]:
+        """What happened since the last reading, oldest first."""
+        if not self._events:
+            return []
+        events, self._events = self._events, []
+        return events
+
+    def frames(self) -> list[bytes]:
+        """What to send since the last reading, in order, each as one text message."""
+        if not self._frames:
+            return []
+        frames, self._frames = self._frames, []
+        return frames
+
+    # -- from the wire ------------------------------------------------------------------------------------------------
+
+    def receive(self, frame: bytes | str, now: float) -> None:
+        """Takes one text message of the peer."""
+        pending = self._pending
+        try:
+            message = self._codec.decode(frame) if pending is None else self._codec.decode(frame, pending.action)
+        except PayloadError as error:
+            self._refused(error, now)
+            return
+        except FrameError as error:
+            self._unreadable(error, now)
+            return
+        if type(message) is Call:
+            fingerprint = hash(frame.encode() if isinstance(frame, str) else frame)
+            memory = self._memory
+            # The row "new" of the table, by far the most common, without asking for all others.
+            if (
+                self._work is None
+                and self._gate == "pass"
+                and memory.find(fingerprint, now) is None
+                and not memory.is_running(fingerprint)
+            ):
+                self._work = _Incoming(message, fingerprint)
+                self._events.append(Request(message))
+            else:
+                self._called(message, fingerprint, now)
+        elif isinstance(message, Send):
+            self._events.append(Notice(message) if self._passes(message) else Gated(message))
+        elif isinstance(message, CallResultError):
+            self._events.append(Stray(message, "refused"))
+        elif pending is not None and message.id == pending.id:
+            self._answered(pending, message, now)
+        else:
+            reason: Any = next((end for call_id, end in self._settled or () if call_id == message.id), "unknown")
+            self._events.append(Stray(message, reason))
+
+    def _called(self, call: Call, fingerprint: int, now: float) -> None:
+        treatment = CALLS[self._relation(call, fingerprint, now)]
+        if treatment.event == "Repeat":
+            self._events.append(Repeat(call))
+        elif treatment.event == "Gated":
+            self._events.append(Gated(call))
+        if treatment.reply is not None:
+            self._frames.append(self._reply(treatment.reply, call, fingerprint, now))
+        if treatment.hand != "never":
+            if self._inbox is None:
+                self._inbox = deque()
+            self._inbox.append(_Incoming(call, fingerprint))
+            if self._work is None:
+                self._next_request()
+
+    def _relation(self, call: Call, fingerprint: int, now: float) -> Relation:
+        for waiting in (self._work, *(self._inbox or ())):
+            if waiting is not None and waiting.call.id == call.id:
+                if waiting.fingerprint == fingerprint:
+                    return "same id and bytes as one at work or waiting"
+                return "same id as one at work or waiting, other bytes"
+        if self._memory.find(fingerprint, now) is not None:
+            return "same id and bytes as one answered"
+        if not self._passes(call):
+            return "gated in silence" if self._gate == "ignore" else "gated"
+        if len(self._inbox or ()) >= self._inbox_limit:
+            return "while the inbox is full"
+        if self._memory.is_running(fingerprint):
+            return "same id and bytes as one at work for the connection before"
+        return "new" if self._work is None else "while another is at work"
+
+    def _reply(self, reply: str, call: Call, fingerprint: int, now: float) -> bytes:
+        if reply == "the answer given before":
+            return self._memory.find(fingerprint, now) or b""
+        if reply == "InternalError":
+            error = CallError(call.id, reply, "too many CALLs are waiting for their answers")
+        elif reply == "SecurityError":
+            why = "BootNotification must be accepted first" if self._role == "csms" else "not accepted by the CSMS"
+            error = CallError(call.id, reply, why)
+        else:
+            error = CallError(call.id, _IN_USE.get(self.version, "RpcFrameworkError"), "message id is in use")
+        return self._codec.encode(error)
+
+    def _passes(self, message: Call | Send) -> bool:
+        """Whether the boot gate lets a message of the peer through."""
+        gate = self._gate
+        if gate == "pass" or gate == "no remote" or message.action == "BootNotification":
+            return True
+        return gate == "triggered" and self._boot is not None and message.action in self._boot.triggered
+
+    def _answered(self, pending: _Outgoing, message: CallResult | CallError, now: float) -> None:
+        self._events.append(Answer(pending.id, pending.action, message))
+        boot = self._boot
+        if boot is not None and self._role == "station" and pending.action == "BootNotification":
+            if isinstance(message, CallResult) and isinstance(message.payload, Mapping):
+                boot.answered(message.payload.get("status"))
+            self._look_up_gates()
+        self._settle(pending, "CALLRESULT" if isinstance(message, CallResult) else "CALLERROR", now)
+
+    def _refused(self, error: PayloadError, now: float) -> None:
+        pending, message = self._pending, error.message
+        if isinstance(message, Call) and not self._passes(message):
+            # A gated CALL is refused as such, whatever else may be wrong with it.
+            self._called(message, hash(message.raw), now)
+            return
+        self._events.append(Fault(error))
+        if not isinstance(message, CallResult):
+            if error.reply is not None:
+                self._frames.append(error.reply)
+        elif pending is not None and message.id == pending.id:
+            if error.reply is not None:
+                self._frames.append(error.reply)
+            self._events.append(Failure(pending.id, pending.action, "invalid", error))
+            self._settle(pending, "unacceptable CALLRESULT", now)
+
+    def _unreadable(self, error: FrameError, now: float) -> None:
+        self._events.append(Fault(error))
+        pending = self._pending
+        ours = pending is not None and error.message_id == pending.id
+        # A CALLRESULTERROR answers a CALLRESULT we waited for; one with another id is not ours to complain about.
+        if error.reply is not None and (ours or not error.reply.startswith(b"[5,")):
+            self._frames.append(error.reply)
+        if pending is not None and ours:
+            self._events.append(Failure(pending.id, pending.action, "invalid", error))
+            self._settle(pending, "unreadable answer", now)
+
+    def adopt(self, fingerprint: int, reply: bytes) -> None:
+        """The answer to the CALL at work was made by the connection before this one."""
+        work = self._work
+        if work is not None and work.fingerprint == fingerprint:
+            self._done(reply)
+            if self.wake is not None:
+                self.wake()
+
+    # -- from the owner -----------------------------------------------------------------------------------------------
+
+    def call(
+        self, action: str, payload: Any, now: float, *, timeout: float | None = None, patience: float | None = None
+    ) -> str:
+        """Queues an own CALL and returns its id; an `Answer` or a `Failure` with this id follows.
+
+        `timeout`: seconds to wait for the answer once it is sent. `patience`: seconds it may wait for its turn.
+
+        Raises PayloadError for a payload that breaks its schema, EndpointError when the queue is full, the boot gate is
+        closed for this action, or the connection is gone.
+        """
+        if self._lost:
+            raise EndpointError("the connection is closed")
+        if self._own_gate != "pass":
+            self._may_order(action)
+        queue = self._queue
+        if queue is not None and len(queue) >= self._queue_limit:
+            raise EndpointError(f"{len(queue)} CALLs are waiting already")
+        call_id = self._new_id()
+        frame = self._codec.encode(Call(call_id, action, payload))
+        if timeout is None:
+            timeout = self._call_timeout
+        outgoing = _Outgoing(call_id, action, frame, timeout, None if patience is None else now + patience)
+        if self._pending is None and not queue and self._may_send(action):
+            self._transmit(outgoing, now)
+        else:
+            if queue is None:
+                queue = self._queue = deque()
+            queue.append(outgoing)
+            self._next_call(now)
+        if self._role == "csms" and self._boot is not None and self._gate != "pass":
+            triggered = triggered_by(action, payload)
+            if triggered is not None:
+                self._boot.trigger(triggered)
+        return call_id
+
+    def store(self, action: str, payload: Any, now: float) -> str:
+        """Puts a transaction message into the outbox and returns its id. It is sent in its turn, again after a failure,
+        and on later connections; `Answer` ends it, or `Discarded`.
+
+        Raises PayloadError, OutboxFull, OSError of the outbox's journal; ValueError without an outbox.
+        """
+        outbox = self._outbox
+        if outbox is None:
+            raise ValueError("this endpoint has no outbox")
+        call_id = self._new_id()
+        outbox.put(call_id, action, self._codec.encode(Call(call_id, action, payload)), dispensable(action, payload))
+        self._events.extend(Discarded(stored, "room") for stored in outbox.dropped())
+        if not self._lost:
+            self._next_call(now)
+        return call_id
+
+    def send(self, action: str, payload: Any) -> None:
+        """Sends a SEND (2.1) past the queue. Raises PayloadError, EndpointError; ValueError before 2.1."""
+        if self._lost:
+            raise EndpointError("the connection is closed")
+        if self._own_gate != "pass" and not self._may_send(action):
+            raise EndpointError(f"{action} cannot be sent before the station is accepted")
+        self._frames.append(self._codec.encode(Send(self._new_id(), action, payload)))
+
+    def answer(self, call: Call, payload: Mapping[str, Any], now: float) -> None:
+        """Answers the CALL at work. Raises PayloadError (nothing is sent, the CALL stays at work) when the payload
+        breaks its schema.
+        """
+        work = self._work
+        if work is None or work.call.id != call.id:
+            raise EndpointError("this CALL is not waiting for an answer")
+        action = call.action
+        reply = self._codec.encode(CallResult(call.id, payload), action)
+        self._memory.store(work.fingerprint, reply, now, action in TRANSACTION_ACTIONS)
+        if self._boot is not None and (self._gate != "pass" or action == "BootNotification"):
+            self._gated_answer(call, payload)
+        self._done(reply)
+
+    def refuse(self, call: Call, code: str, description: str = "") -> None:
+        """Answers the CALL at work with a CALLERROR. Not remembered: a retry deserves another try."""
+        work = self._work
+        if work is None or work.call.id != call.id:
+            raise EndpointError("this CALL is not waiting for an answer")
+        self._done(self._codec.encode(CallError(call.id, code, description)))
+
+    def expire(self, now: float) -> None:
+        """Ends own CALLs whose time is over, and sends what has become due."""
+        pending = self._pending
+        if pending is not None and self._deadline is not None and now >= self._deadline:
+            self._events.append(Failure(pending.id, pending.action, "timeout"))
+            self._settle(pending, "no answer in time", now)
+        queue = self._queue
+        if queue:
+            kept = [outgoing for outgoing in queue if outgoing.expires is None or outgoing.expires > now]
+            if len(kept) < len(queue):
+                for outgoing in queue:
+                    if outgoing.expires is not None and outgoing.expires <= now:
+                        self._events.append(Failure(outgoing.id, outgoing.action, "expired"))
+                self._queue = deque(kept)
+        if self._pending is None:
+            self._next_call(now)
+
+    def lost(self) -> None:
+        """The connection is gone: own CALLs fail, waiting CALLs of the peer are forgotten; the one at work may still be
+        answered, for the memory.
+        """
+        if self._lost:
+            return
+        self._lost = True
+        pending = self._pending
+        self._pending, self._deadline = None, None
+        if pending is not None and pending.stored is not None and self._outbox is not None:
+            self._outbox.lost(pending.stored)
+        elif pending is not None:
+            self._events.append(Failure(pending.id, pending.action, "lost"))
+        self._events.extend(Failure(outgoing.id, outgoing.action, "lost") for outgoing in self._queue or ())
+        self._queue = self._inbox = None
+        self._frames = []
+        if self._work is not None:
+            self._memory.running(self._work.fingerprint)
+
+    def booted(self) -> None:
+        """The state of `boot` was changed by somebody else."""
+        self._look_up_gates()
+
+    # -- within -------------------------------------------------------------------------------------------------------
+
+    def _done(self, reply: bytes) -> None:
+        """The CALL at work is answered; the next one is handed out."""
+        if self._lost:
+            work, self._work = self._work, None
+            if work is not None:
+                self._memory.finished(work.fingerprint, reply)
+            return
+        self._frames.append(reply)
+        self._work = None
+        if self._inbox:
+            self._next_request()
+
+    def _next_request(self) -> None:
+        inbox = self._inbox
+        while inbox and self._work is None:
+            incoming = self._work = inbox.popleft()
+            if self._memory.join(incoming.fingerprint, self):
+                self._events.append(Repeat(incoming.call))
+            elif self._gate == "no remote" and incoming.call.action in REMOTE:
+                self._events.append(Gated(incoming.call))
+                rejected = CallResult(incoming.call.id, {"status": "Rejected"})
+                self._done(self._codec.encode(rejected, incoming.call.action))
+            else:
+                self._events.append(Request(incoming.call))
+
+    def _gated_answer(self, call: Call, payload: Mapping[str, Any]) -> None:
+        """An answer of ours may open or close the gate, or entitle us to send something."""
+        boot = self._boot
+        if boot is None:
+            return
+        if self._role == "csms":
+            if call.action == "BootNotification":
+                boot.answered(payload.get("status"))
+                self._look_up_gates()
+        elif self._own_gate == "triggered" and payload.get("status", "Accepted") == "Accepted":
+            triggered = triggered_by(call.action, call.payload)
+            if triggered is not None:
+                boot.trigger(triggered)
+
+    def _look_up_gates(self) -> None:
+        boot = self._boot
+        if boot is None:
+            return
+        family = "1.6" if self.version == "ocpp1.6" else "2.x"
+        self._gate = PEER[self._role, self._mode if self._role == "csms" else family][boot.stage]
+        self._own_gate = OWN[self._role, family][boot.stage]
+
+    def _may_order(self, action: str) -> None:
+        """Raises EndpointError for an own CALL that could never be sent in this state."""
+        gate = self._own_gate
+        if gate == "refuse":
+            raise EndpointError("the station was rejected and must be left alone until it boots again")
+        if gate == "no remote" and action in REMOTE:
+            raise EndpointError(f"{action} is not allowed while the station is Pending")
+
+    def _may_send(self, action: str) -> bool:
+        """Whether the gate lets an own message go now; else it waits."""
+        gate = self._own_gate
+        if gate == "pass" or gate == "no remote" or action == "BootNotification":
+            return True
+        return gate == "triggered" and self._boot is not None and action in self._boot.triggered
+
+    def _transmit(self, outgoing: _Outgoing, now: float) -> None:
+        self._pending = outgoing
+        self._deadline = now + outgoing.timeout
+        self._frames.append(outgoing.frame)
+
+    def _settle(self, pending: _Outgoing, ending: Ending, now: float) -> None:
+        """The outstanding own CALL is over; the next one goes."""
+        end = ENDS[ending]
+        if self._settled is None:
+            self._settled = deque(maxlen=_SETTLED)
+        self._settled.append((pending.id, end.later))
+        self._pending, self._deadline = None, None
+        stored, outbox = pending.stored, self._outbox
+        if stored is not None and outbox is not None:
+            if end.taken:
+                outbox.answered(stored)
+            elif outbox.failed(stored, now):
+                self._events.append(Discarded(stored, "attempts"))
+        self._next_call(now)
+
+    def _next_call(self, now: float) -> None:
+        if self._pending is not None or self._lost:
+            return
+        queue = self._queue
+        if queue:
+            for index, outgoing in enumerate(queue):
+                if self._may_send(outgoing.action):
+                    del queue[index]
+                    self._transmit(outgoing, now)
+                    return
+        outbox = self._outbox
+        if outbox is not None and self._own_gate == "pass" and (stored := outbox.head(now)) is not None:
+            outbox.transmitted(stored)
+            self._transmit(_Outgoing(stored.id, stored.action, stored.frame, self._call_timeout, None, stored), now)
+
+    def _earliest(self) -> float | None:
+        times = [] if self._deadline is None else [self._deadline]
+        times.extend(outgoing.expires for outgoing in self._queue or () if outgoing.expires is not None)
+        if self._outbox is not None and self._pending is None and self._own_gate == "pass" and not self._lost:
+            due = self._outbox.due
+            if due is not None:
+                times.append(due)
+        return min(times, default=None)
