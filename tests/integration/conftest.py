@@ -16,17 +16,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 import evcore
-from evcore.csms.application import Csms
+from evcore.csms.application import Csms, CsmsOptions
 from evcore.csms.station import Station
-from evcore.net.engine import ENGINES, EngineName, load
+from evcore.net.auth import Authenticator
+from evcore.net.engine import ENGINES, EngineName, ListenOptions, load
+from evcore.net.handshake import HandshakeOptions
+from evcore.net.limits import Limits
 from evcore.net.message_log import MessageLog
 from evcore.net.server import Server, ServerOptions
+
+#: Most tests are about something else than the boot gate, and send what they want to see answered.
+UNGATED = CsmsOptions(gate={"ocpp1.6": "off", "ocpp2.0.1": "off", "ocpp2.1": "off"})
 
 
 @dataclass
@@ -77,15 +83,28 @@ def serving() -> Callable[..., AbstractAsyncContextManager[Serving]]:
         engine: EngineName = "picows",
         *,
         known: set[str] | None = None,
-        heartbeat_interval: int = 300,
         message_log: MessageLog | None = None,
+        csms: CsmsOptions | None = None,
+        listen: ListenOptions | None = None,
+        handshake: HandshakeOptions | None = None,
+        authenticator: Authenticator | None = None,
+        limits: Limits | None = None,
+        max_frame: int = 1024 * 1024,
+        mismatch: Literal["reject", "close"] = "reject",
+        assume: Literal["ocpp1.6"] | None = None,
         **options: Any,
     ) -> AsyncIterator[Serving]:
-        csms = Csms(known=known, heartbeat_interval=heartbeat_interval, message_log=message_log)
-        server = Server(csms, load(engine), ServerOptions(port=0, **options))
+        application = Csms(known=known, options=csms or UNGATED, message_log=message_log)
+        settings = ServerOptions(
+            port=0,
+            listen=listen or ListenOptions(max_frame=max_frame),
+            handshake=handshake or HandshakeOptions(mismatch=mismatch, assume=assume),
+            **options,
+        )
+        server = Server(application, load(engine), settings, authenticator=authenticator, limits=limits)
         await server.start()
         try:
-            yield Serving(server, csms, f"ws://127.0.0.1:{server.port}")
+            yield Serving(server, application, f"ws://127.0.0.1:{server.port}")
         finally:
             await server.stop()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from evcore.csms.tables import TABLES
-
 START = {"connectorId": 1, "idTag": "A", "meterStart": 0, "timestamp": "2026-03-01T10:00:00Z"}
 
 
@@ -53,12 +51,12 @@ async def test_memory_is_bounded(serving) -> None:
         first = await station.ask([2, "0", "StartTransaction", START])
         for number in range(1, 50):
             await station.ask([2, str(number), "Heartbeat", {}])
-        assert len(server.csms.stations["CP1"].memory) == 32
+        assert 16 <= len(server.csms.stations["CP1"].memory) <= 32
         again = await station.ask([2, "0", "StartTransaction", START])
         assert again[2]["transactionId"] != first[2]["transactionId"]
 
 
-async def test_while_the_first_is_at_work(serving, monkeypatch) -> None:
+async def test_while_the_first_is_at_work(serving) -> None:
     """One answer serves both; other bytes under the id in flight are refused."""
     release = asyncio.Event()
     runs = 0
@@ -69,8 +67,8 @@ async def test_while_the_first_is_at_work(serving, monkeypatch) -> None:
         await release.wait()
         return {"status": "Accepted"}
 
-    monkeypatch.setitem(TABLES["ocpp1.6"]._handlers, "DataTransfer", slow)
     async with serving() as server, server.station() as station:
+        server.csms.tables["ocpp1.6"].on("DataTransfer")(slow)
         frame = '[2,"1","DataTransfer",{"vendorId":"v"}]'
         await station.socket.send(frame)
         await station.socket.send(frame)
@@ -89,7 +87,7 @@ async def test_while_the_first_is_at_work(serving, monkeypatch) -> None:
         assert await station.is_usable()
 
 
-async def test_handlers_that_go_wrong_cost_one_callerror(serving, monkeypatch, caplog) -> None:
+async def test_handlers_that_go_wrong_cost_one_callerror(serving, caplog) -> None:
     def raising(station: Any, payload: Any) -> Any:
         raise RuntimeError("secret detail")
 
@@ -109,7 +107,7 @@ async def test_handlers_that_go_wrong_cost_one_callerror(serving, monkeypatch, c
     wrong = (raising, raising_later, invalid, unserialisable, with_wrong_names, lambda s, p: None, lambda s, p: "text")
     async with serving() as server, server.station() as station:
         for number, handler in enumerate(wrong):
-            monkeypatch.setitem(TABLES["ocpp1.6"]._handlers, "DataTransfer", handler)
+            server.csms.tables["ocpp1.6"].on("DataTransfer")(handler)
             caplog.clear()
             reply = await station.ask([2, str(number), "DataTransfer", {"vendorId": "v"}])
             assert reply == [4, str(number), "InternalError", "", {}]
@@ -117,13 +115,13 @@ async def test_handlers_that_go_wrong_cost_one_callerror(serving, monkeypatch, c
             assert await station.is_usable()
 
 
-async def test_a_handler_may_call_the_station_back(serving, monkeypatch) -> None:
+async def test_a_handler_may_call_the_station_back(serving) -> None:
     async def curious(station: Any, payload: Any) -> Any:
         answer = await station.connection.call("GetConfiguration", {"key": ["A"]})
         return {"status": "Accepted", "data": answer["unknownKey"][0]}
 
-    monkeypatch.setitem(TABLES["ocpp1.6"]._handlers, "DataTransfer", curious)
     async with serving() as server, server.station() as station:
+        server.csms.tables["ocpp1.6"].on("DataTransfer")(curious)
         kind, message_id, action, payload = await station.ask([2, "1", "DataTransfer", {"vendorId": "v"}])
         assert (kind, action, payload) == (2, "GetConfiguration", {"key": ["A"]})
         reply = await station.ask([3, message_id, {"unknownKey": ["A"]}])

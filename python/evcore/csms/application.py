@@ -1,6 +1,7 @@
-"""The CSMS behind a server: who is known, the stations' live state, what is reported and logged.
+"""The CSMS behind a server: who is known, the stations' live state, the parts of each connection.
 
-Comes in: connections and their events. Goes out: log lines without secrets, live state for the screen, the message log.
+Comes in: identities and versions of new connections. Goes out: endpoints, tables, observers. What it keeps is in
+memory.
 """
 
 from __future__ import annotations
@@ -8,54 +9,76 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from evcore import Codec
-from evcore.csms.payload import printable
 from evcore.csms.station import Backend, Station
-from evcore.csms.tables import TABLES
-from evcore.endpoint import Endpoint, Event, Fault, Memory, Notice, Repeat, Request, Stray
-from evcore.errors import FrameError
-from evcore.message import Call, Send
+from evcore.csms.tables import tables
+from evcore.csms.watch import LogTap, Watch
+from evcore.endpoint import Endpoint, GateMode, Memory
 from evcore.net.connection import Connection
+from evcore.net.limits import BootOptions, BootShaper
 from evcore.net.message_log import MessageLog
 from evcore.net.server import Link
 from evcore.policy import Policy
 
-__all__ = ["Csms"]
+__all__ = ["Csms", "CsmsOptions"]
 
 log = logging.getLogger("evcore.csms")
 
 #: Stations remembered while they are away; identities are the peers' choice, so their number needs a bound.
-MAX_STATIONS: Final = 100_000
+MAX_STATIONS: Final = 200_000
 
-#: Seconds between two lines about bad frames of one connection.
-REPORT_SECONDS: Final = 1.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsmsOptions:
+    """`heartbeat_interval`: seconds, told to stations when they boot. `boot`: how many may boot at a time, and how
+    intervals are spread. `gate`: by version, what stations may do before they are accepted.
+
+    `call_timeout`: seconds a station has for its answer, `handler_timeout`: seconds a handler has; `inbox`: CALLs of a
+    station that may wait for the one at work, `queue`: CALLs to a station that may wait for the outstanding one.
+    """
+
+    heartbeat_interval: int = 300
+    boot: BootOptions = field(default_factory=lambda: BootOptions(spread=0.0))
+    gate: Mapping[str, GateMode] = field(
+        default_factory=lambda: {"ocpp1.6": "lenient", "ocpp2.0.1": "strict", "ocpp2.1": "strict"}
+    )
+    call_timeout: float = 30.0
+    handler_timeout: float = 60.0
+    inbox: int = 64
+    queue: int = 64
 
 
 class Csms:
-    """Implements `evcore.net.server.Application`.
-
-    `known`: identities that may connect, None for all. `heartbeat_interval`: seconds, told to stations when they boot.
-    """
+    """Implements `evcore.net.server.Application`. `known`: identities that may connect, None for all."""
 
     def __init__(
         self,
         *,
         known: Iterable[str] | None = None,
-        heartbeat_interval: int = 300,
+        options: CsmsOptions | None = None,
         message_log: MessageLog | None = None,
     ) -> None:
+        self.options = options = options or CsmsOptions()
         self._known = None if known is None else frozenset(known)
         self._message_log = message_log
         # Seconds since 2020 as the first id: still below 2^31 in 2088, and above all ids given out before a restart.
         first = int(time.time()) - int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
-        self._backend = Backend(lambda: datetime.now(UTC), itertools.count(first), heartbeat_interval)
+        self._backend = Backend(
+            lambda: datetime.now(UTC), itertools.count(first), options.heartbeat_interval, BootShaper(options.boot)
+        )
         policy = Policy.billing()
-        self._codecs = {version: Codec(version, policy=policy) for version in TABLES}
+        self.tables = tables(options.handler_timeout)
+        self._codecs = {version: Codec(version, policy=policy) for version in self.tables}
         self.stations: dict[str, Station] = {}
+
+    def number_transactions(self, first: int, step: int) -> None:
+        """Transaction ids from now on: those of several processes must not meet."""
+        self._backend.transaction_ids = itertools.count(first, step)
 
     def knows(self, identity: str) -> bool:
         return self._known is None or identity in self._known
@@ -70,17 +93,25 @@ class Csms:
             station.version, station.memory = version, Memory()
             station.connectors.clear()
         station.memory.reconnected()
-        endpoint = Endpoint(self._codecs[version], memory=station.memory)
-        return Link(endpoint, TABLES[version], station, _Watch(station, self._message_log))
+        options = self.options
+        endpoint = Endpoint(
+            self._codecs[version],
+            memory=station.memory,
+            boot=station.boot,
+            gate=options.gate[version],
+            call_timeout=options.call_timeout,
+            queue=options.queue,
+            inbox=options.inbox,
+        )
+        tap = None if self._message_log is None else LogTap(identity, self._message_log)
+        return Link(endpoint, self.tables[version], station, Watch(station), tap)
 
     def connected(self, connection: Connection[Station]) -> None:
-        station = connection.context
-        station.connection = connection
-        station.last_seen = time.time()
-        log.info("%s: connected from %s, %s", station, connection.peer, station.version)
+        connection.context.connected(connection)
+        log.info("%s: connected from %s, %s", connection.context, connection.peer, connection.version)
 
     def disconnected(self, connection: Connection[Station]) -> None:
-        connection.context.connection = None
+        connection.context.disconnected()
         log.info("%s: disconnected", connection.context)
 
     def _make_room(self) -> None:
@@ -89,64 +120,21 @@ class Csms:
             if away is not None:
                 del self.stations[away]
 
+    # -- stations that move between processes ------------------------------------------------------------------------
 
-class _Watch:
-    """Implements `evcore.net.connection.Observer` for one connection."""
+    def export(self, identity: str) -> dict[str, Any] | None:
+        """What another process needs of a station, as JSON values; None where nothing is known of it."""
+        station = self.stations.get(identity)
+        return None if station is None else station.export()
 
-    __slots__ = ("_message_log", "_next_report", "_station", "_unreported")
+    def restore(self, identity: str, state: Mapping[str, Any]) -> None:
+        """Takes a station over from another process; it has connected here already."""
+        station = self.stations.get(identity)
+        if station is not None:
+            station.restore(state)
 
-    def __init__(self, station: Station, message_log: MessageLog | None) -> None:
-        self._station = station
-        self._message_log = message_log
-        self._next_report = 0.0
-        self._unreported = 0
-
-    def received(self, frame: bytes) -> None:
-        station = self._station
-        station.messages += 1
-        station.last_seen = time.time()
-        if self._message_log is not None:
-            self._message_log.write("in", station.identity, frame)
-
-    def sent(self, frame: bytes) -> None:
-        self._station.messages += 1
-        if self._message_log is not None:
-            self._message_log.write("out", self._station.identity, frame)
-
-    def happened(self, event: Event) -> None:
-        station = self._station
-        if isinstance(event, Request):
-            call = event.call
-            station.last_action = call.action
-            if call.violations:
-                self._report(
-                    len(call.violations),
-                    f"{call.action} breaks its schema, answered all the same: {call.violations[0]}",
-                )
-            else:
-                log.debug("%s: %s", station, call.action)
-        elif isinstance(event, Repeat):
-            station.last_action = event.call.action
-            log.info("%s: %s came again, answered as before", station, event.call.action)
-        elif isinstance(event, Notice):
-            station.last_action = event.send.action
-        elif isinstance(event, Fault):
-            error = event.error
-            if isinstance(error, FrameError):
-                self._report(1, f"not a frame: {error}")
-            else:
-                message = error.message
-                name = message.action if isinstance(message, (Call, Send)) else "an answer"
-                self._report(len(error.violations), f"{name} refused: {error}")
-        elif isinstance(event, Stray):
-            log.info("%s: an answer nobody waits for (%s)", station, event.reason)
-
-    def _report(self, violations: int, sentence: str) -> None:
-        self._station.violations += violations
-        now = time.monotonic()
-        if now < self._next_report:
-            self._unreported += 1
-            return
-        more = f" (and {self._unreported} more frames not reported)" if self._unreported else ""
-        log.warning("%s: %s%s", self._station, printable(sentence, 240), more)
-        self._next_report, self._unreported = now + REPORT_SECONDS, 0
+    def forget(self, identity: str) -> None:
+        """The station lives in another process now."""
+        station = self.stations.get(identity)
+        if station is not None and station.connection is None:
+            del self.stations[identity]

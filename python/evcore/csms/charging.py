@@ -38,14 +38,20 @@ def vat_number(station: Station, payload: Any) -> Outcome:
     return answer if evse is None else answer | {"evseId": evse}
 
 
-V2: Final[dict[str, Handler[Station]]] = dict.fromkeys(
-    ("ClearedChargingLimit", "NotifyChargingLimit", "ReportChargingProfiles"), acknowledge
-) | {"NotifyEVChargingNeeds": charging_needs_v201, "NotifyEVChargingSchedule": charging_schedule}
-V21: Final[dict[str, Handler[Station]]] = dict.fromkeys(
-    ("NotifyDERAlarm", "NotifyDERStartStop", "NotifyPriorityCharging", "NotifySettlement", "ReportDERControl"),
-    acknowledge,
-) | {
+V2: Final[dict[str, Handler[Station]]] = {
+    "ClearedChargingLimit": acknowledge,
+    "NotifyChargingLimit": acknowledge,
+    "NotifyEVChargingNeeds": charging_needs_v201,
+    "NotifyEVChargingSchedule": charging_schedule,
+    "ReportChargingProfiles": acknowledge,
+}
+V21: Final[dict[str, Handler[Station]]] = {
+    "NotifyDERAlarm": acknowledge,
+    "NotifyDERStartStop": acknowledge,
     "NotifyEVChargingNeeds": charging_needs_v21,
+    "NotifyPriorityCharging": acknowledge,
+    "NotifySettlement": acknowledge,
     "PullDynamicScheduleUpdate": schedule_update,
+    "ReportDERControl": acknowledge,
     "VatNumberValidation": vat_number,
 }

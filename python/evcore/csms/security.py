@@ -38,7 +38,7 @@ def certificate_chain_status(station: Station, payload: Any) -> Outcome:
                 "certificateHashData": {name: hashes[name] for name in names if name in hashes},
                 "source": request.get("source"),
                 "status": "Failed",
-                "nextUpdate": station.time(),
+                "nextUpdate": station.clock(),
             }
         )
     return {"certificateStatus": answers}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final
+from time import monotonic, time
+from typing import Any, Final
 
-from evcore.endpoint import Memory
+from evcore.endpoint import Boot, Memory
 from evcore.net.connection import Connection
+from evcore.net.limits import BootShaper
 
 __all__ = ["Backend", "Station", "Transaction"]
 
@@ -40,11 +41,14 @@ class Transaction:
 
 @dataclass(slots=True)
 class Backend:
-    """What handlers need of the CSMS: a clock, transaction ids, the heartbeat interval in seconds."""
+    """What handlers need of the CSMS: a clock, transaction ids, the answers to boots, the heartbeat interval in
+    seconds before it is spread.
+    """
 
     now: Callable[[], datetime]
     transaction_ids: Iterator[int]
     heartbeat_interval: int
+    boots: BootShaper
 
 
 @dataclass(slots=True, eq=False)
@@ -58,19 +62,40 @@ class Station:
     model: str = ""
     connection: Connection[Station] | None = None
     memory: Memory = field(default_factory=Memory)
+    boot: Boot = field(default_factory=Boot)
     last_action: str = ""
-    last_seen: float | None = None
-    """Unix time of the last frame or connection."""
-    messages: int = 0
     violations: int = 0
-    connectors: OrderedDict[tuple[int, int], str] = field(default_factory=OrderedDict)
-    transactions: OrderedDict[str, Transaction] = field(default_factory=OrderedDict)
+    connectors: dict[tuple[int, int], str] = field(default_factory=dict)
+    transactions: dict[str, Transaction] = field(default_factory=dict)
     last_transaction: Transaction | None = None
+    _seen: float | None = None
+    _messages: int = 0
+
+    @property
+    def last_seen(self) -> float | None:
+        """Unix time of the last sign of life."""
+        connection = self.connection
+        return self._seen if connection is None else time() - (monotonic() - connection.heard_at)
+
+    @property
+    def messages(self) -> int:
+        """Messages of both directions, over all connections."""
+        connection = self.connection
+        return self._messages + (0 if connection is None else connection.received + connection.sent)
+
+    def connected(self, connection: Connection[Station]) -> None:
+        """Its connection from now on."""
+        self.disconnected()
+        self.connection = connection
+
+    def disconnected(self) -> None:
+        """It is away; what its connection counted is kept."""
+        self._seen, self._messages, self.connection = self.last_seen, self.messages, None
 
     def __str__(self) -> str:
         return self.identity
 
-    def time(self) -> str:
+    def clock(self) -> str:
         """The CSMS clock as OCPP wants it: UTC, whole seconds, `Z` (some firmware reads nothing else)."""
         return self.backend.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
@@ -100,7 +125,32 @@ class Station:
         if transaction is not None:
             transaction.read(register)
 
+    # -- hand-over between processes -----------------------------------------------------------------------------------
 
-def _bound(entries: OrderedDict[tuple[int, int], str] | OrderedDict[str, Transaction]) -> None:
+    def export(self) -> dict[str, Any]:
+        """What must not be lost when the station's next connection is to another process, as JSON values."""
+        return {
+            "version": self.version,
+            "vendor": self.vendor,
+            "model": self.model,
+            "boot": self.boot.export(),
+            "memory": self.memory.export(),
+            "connectors": [[*place, status] for place, status in self.connectors.items()],
+            "transactions": [[t.id, t.evse, t.first, t.last] for t in self.transactions.values()],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes over what another process exported."""
+        self.vendor, self.model = str(state["vendor"]), str(state["model"])
+        self.boot.restore(state["boot"])
+        if state["version"] == self.version:
+            # Answers and connector numbers mean what they mean in their version only.
+            self.memory.restore(state["memory"], monotonic())
+            self.connectors = {(evse, connector): status for evse, connector, status in state["connectors"]}
+        for transaction in state["transactions"]:
+            self.transactions[transaction[0]] = Transaction(*transaction)
+
+
+def _bound(entries: dict[Any, Any]) -> None:
     if len(entries) > MAX_ENTRIES:
-        entries.popitem(last=False)
+        del entries[next(iter(entries))]

@@ -11,7 +11,7 @@ from evcore.csms import authorize, boot, charging, data_transfer, reports, secur
 from evcore.csms.station import Station
 from evcore.dispatch import Table
 
-__all__ = ["TABLES"]
+__all__ = ["tables"]
 
 _V16: Final = boot.V16 | authorize.V16 | transactions.V16 | status.V16 | data_transfer.ALL | reports.V16 | security.V16
 _V201: Final = (
@@ -19,8 +19,9 @@ _V201: Final = (
 )
 _V21: Final = _V201 | reports.V21 | security.V21 | charging.V21
 
-TABLES: Final[dict[str, Table[Station]]] = {
-    "ocpp1.6": Table(_V16),
-    "ocpp2.0.1": Table(_V201),
-    "ocpp2.1": Table(_V21),
-}
+_ALL: Final = {"ocpp1.6": _V16, "ocpp2.0.1": _V201, "ocpp2.1": _V21}
+
+
+def tables(timeout: float = 60.0) -> dict[str, Table[Station]]:
+    """The tables by version. `timeout`: seconds a handler may take."""
+    return {version: Table(handlers, timeout=timeout) for version, handlers in _ALL.items()}

@@ -1,33 +1,45 @@
 """The asyncio shell around one endpoint: the same for a CSMS and for a station.
 
-Comes in: what the engine tells (`Sink`), orders of the owner (`call`, `close`). Goes out: frames through the wire, and
-everything that happened to an `Observer`. Handlers run one after the other, in the order the CALLs came, outside the
-reader where they wait, so a handler may call the peer back. A peer that does not read what it asked for is cut off when
-more than `MAX_WAITING` bytes wait for it.
+Comes in: what the engine tells (`Sink`), orders of the owner (`call`, `send`, `close`). Goes out: frames through the
+wire, and what happened to an `Observer`. Handlers run one after the other, in the order the CALLs came; one that does
+not wait is run at once and without a Task, one that waits goes on outside the reader, so a handler may call the peer
+back. Nothing a handler does and no bytes of the peer raise through the loop.
+
+A connection that does nothing costs its few slots: no task, no timer, no future, no queue. Deadlines are looked after
+by `tick`, which the owner calls about once a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Awaitable, Mapping
+from inspect import isawaitable
+from time import monotonic
+from types import CoroutineType
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from evcore.dispatch import Outcome, Refusal, Table
+from evcore.dispatch import FAILED, Outcome, Refusal, Table
 from evcore.endpoint import Answer, Endpoint, Event, Failure, Request
 from evcore.errors import PayloadError
 from evcore.message import Call, CallError
+from evcore.net.drive import Driver
 from evcore.net.engine import Wire
 
-__all__ = ["CallFailed", "Connection", "Observer"]
+__all__ = ["CallFailed", "Connection", "Host", "Observer", "Tap"]
 
 log = logging.getLogger("evcore.connection")
 
 C = TypeVar("C")
 
+#: Frames kept while a connection is held; a station has one CALL outstanding, and few send more before an answer.
+MAX_HELD: Final = 64
+
 
 class CallFailed(Exception):
-    """An own CALL ended without a CALLRESULT: `code` is the peer's error code, or `timeout`, `lost`, `invalid`."""
+    """An own CALL ended without a CALLRESULT: `code` is the peer's error code, or `timeout`, `expired`, `lost`,
+    `invalid`.
+    """
 
     def __init__(self, action: str, code: str, description: str = "") -> None:
         super().__init__(action, code, description)
@@ -40,46 +52,118 @@ class CallFailed(Exception):
 
 
 class Observer(Protocol):
-    """Hears everything of one connection; must not raise. Frames are the text messages as they are on the wire."""
+    """Hears what happens on one connection; must not raise."""
+
+    def happened(self, event: Event) -> None:
+        """Every event of the endpoint but a Request."""
+
+    def answered(self, call: Call, seconds: float, code: str | None) -> None:
+        """A CALL of the peer was answered, `seconds` after it was handed to its handler: by a CALLRESULT, or by a
+        CALLERROR with this `code`.
+        """
+
+
+class Tap(Protocol):
+    """Sees the text messages of one connection as they are on the wire; must not raise."""
 
     def received(self, frame: bytes) -> None: ...
 
     def sent(self, frame: bytes) -> None: ...
 
-    def happened(self, event: Event) -> None: ...
+
+class Host(Generic[C]):
+    """What the connections of one owner share. `opened` and `closed` are called once for each connection."""
+
+    def __init__(self) -> None:
+        self.driver = Driver()
+        self.loop = asyncio.get_running_loop()
+
+    def opened(self, connection: Connection[C]) -> None:
+        """The connection is open."""
+
+    def closed(self, connection: Connection[C]) -> None:
+        """The connection is over."""
+
+
+class _Running:
+    """A handler that waits. `deadline`: when it is given up."""
+
+    __slots__ = ("begun", "call", "deadline", "task")
+
+    def __init__(self, call: Call, task: asyncio.Task[Any], begun: float, deadline: float) -> None:
+        self.call = call
+        self.task = task
+        self.begun = begun
+        self.deadline = deadline
 
 
 class Connection(Generic[C]):
     """An endpoint on a wire, with handlers.
 
-    `table` handles the peer's CALLs with `context`; `on_closed` is called once when the connection is over.
+    `table` handles the peer's CALLs with `context`. `name` and `epoch` are the owner's: a server sets the identity of
+    the station, and a number that is higher for a later connection.
     """
+
+    __slots__ = (
+        "_calls",
+        "_ended",
+        "_endpoint",
+        "_held",
+        "_host",
+        "_leaving",
+        "_observer",
+        "_open",
+        "_running",
+        "_table",
+        "_tap",
+        "_wire",
+        "context",
+        "epoch",
+        "heard_at",
+        "name",
+        "received",
+        "sent",
+    )
 
     def __init__(
         self,
         endpoint: Endpoint,
         table: Table[C],
         context: C,
-        observer: Observer,
         *,
-        on_opened: Callable[[Connection[C]], None] | None = None,
-        on_closed: Callable[[Connection[C]], None] | None = None,
+        host: Host[C],
+        observer: Observer | None = None,
+        tap: Tap | None = None,
+        name: str = "",
+        epoch: int = 0,
     ) -> None:
         self._endpoint = endpoint
         self._table = table
         self.context = context
+        self._host = host
         self._observer = observer
-        self._on_opened = on_opened
-        self._on_closed = on_closed
+        self._tap = tap
+        self.name = name
+        self.epoch = epoch
         self._wire: Wire | None = None
-        self._loop = asyncio.get_running_loop()
-        self._calls: dict[str, asyncio.Future[Mapping[str, Any]]] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._ended = self._loop.create_future()
+        self._open = False
+        self._calls: dict[str, asyncio.Future[Mapping[str, Any]]] | None = None
+        self._running: _Running | None = None
+        self._held: list[bytes] | None = None
+        self._leaving: tuple[int, str] | None = None
+        self._ended: asyncio.Future[None] | None = None
+        #: Time of the last sign of life, on the monotonic clock; how many messages went each way.
+        self.heard_at = 0.0
+        self.received = 0
+        self.sent = 0
 
     @property
     def version(self) -> str:
         return self._endpoint.version
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint
 
     @property
     def peer(self) -> str:
@@ -87,99 +171,241 @@ class Connection(Generic[C]):
 
     @property
     def is_open(self) -> bool:
-        return self._wire is not None and not self._ended.done()
+        return self._open
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a CALL of the peer waits for its answer."""
+        return self._endpoint.waiting[0] > 0
 
     # -- Sink ---------------------------------------------------------------------------------------------------------
 
     def opened(self, wire: Wire) -> None:
         self._wire = wire
-        if self._on_opened is not None:
-            self._on_opened(self)
+        self._open = True
+        self.heard_at = monotonic()
+        self._endpoint.wake = self._woken
+        self._host.opened(self)
 
     def frame(self, frame: bytes) -> None:
-        self._observer.received(frame)
-        self._endpoint.receive(frame, self._loop.time())
-        self._work()
+        now = monotonic()
+        self.heard_at = now
+        self.received += 1
+        if self._tap is not None:
+            self._tap.received(frame)
+        if self._held is not None:
+            if len(self._held) >= MAX_HELD:
+                self.close(1008, "too many messages before the first answer")
+            else:
+                self._held.append(frame)
+            return
+        self._endpoint.receive(frame, now)
+        self._work(now)
 
     def heard(self) -> None:
-        """Any sign of life; deadlines are the endpoint's."""
+        self.heard_at = monotonic()
 
     def closed(self) -> None:
-        if self._ended.done():
+        if not self._open:
             return
-        self._ended.set_result(None)
+        self._open = False
+        self._held = None
         self._endpoint.lost()
-        self._work()
-        if self._on_closed is not None:
-            self._on_closed(self)
+        self._work(monotonic())
+        running = self._running
+        if running is not None:
+            # Its answer is for the memory now; nobody ticks any more.
+            self._host.loop.call_later(max(0.0, running.deadline - monotonic()), running.task.cancel)
+        self._endpoint.wake = None
+        self._host.closed(self)
+        if self._ended is not None:
+            self._ended.set_result(None)
 
     # -- owner --------------------------------------------------------------------------------------------------------
 
-    async def call(self, action: str, payload: Mapping[str, Any], *, timeout: float | None = None) -> Mapping[str, Any]:
+    async def call(
+        self,
+        action: str,
+        payload: Mapping[str, Any],
+        *,
+        timeout: float | None = None,
+        patience: float | None = None,
+    ) -> Mapping[str, Any]:
         """Sends a CALL and returns the payload of its CALLRESULT.
 
+        `timeout`: seconds to wait for the answer once it is sent (default: the endpoint's). `patience`: seconds it may
+        wait for its turn (default: as long as the connection lasts).
+
         Raises CallFailed for a CALLERROR, a timeout, an unusable answer or a lost connection; PayloadError for a
-        payload that breaks its schema; EndpointError when too many CALLs wait.
+        payload that breaks its schema; EndpointError when too many CALLs wait or the boot gate is closed for it.
         """
-        future: asyncio.Future[Mapping[str, Any]] = self._loop.create_future()
-        call_id = self._endpoint.call(action, payload, self._loop.time(), timeout=timeout)
+        now = monotonic()
+        call_id = self._endpoint.call(action, payload, now, timeout=timeout, patience=patience)
+        future: asyncio.Future[Mapping[str, Any]] = self._host.loop.create_future()
+        if self._calls is None:
+            self._calls = {}
         self._calls[call_id] = future
-        self._work()
+        self._work(now)
         return await future
 
-    def tick(self) -> None:
-        """Looks after deadlines; to be called about once a second."""
-        deadline = self._endpoint.deadline
-        if deadline is not None and deadline <= self._loop.time():
-            self._endpoint.expire(self._loop.time())
-            self._work()
+    def send(self, action: str, payload: Mapping[str, Any]) -> None:
+        """Sends a SEND (2.1). Raises PayloadError, EndpointError; ValueError before 2.1."""
+        self._endpoint.send(action, payload)
+        self._flush()
+
+    def store(self, action: str, payload: Mapping[str, Any]) -> None:
+        """Puts a transaction message into the endpoint's outbox. Raises what `Endpoint.store` raises."""
+        now = monotonic()
+        self._endpoint.store(action, payload, now)
+        self._work(now)
+
+    def tick(self, now: float) -> None:
+        """Looks after deadlines; to be called about once a second with the time of the monotonic clock."""
+        endpoint = self._endpoint
+        deadline = endpoint.deadline
+        if deadline is not None and deadline <= now:
+            endpoint.expire(now)
+            self._work(now)
+        running = self._running
+        if running is not None and running.deadline <= now:
+            self._running = None
+            running.task.cancel()
+            log.error(
+                "%s: the handler of %s did not end within %g s", self.context, running.call.action, self._table.timeout
+            )
+            self._reply(running.call, FAILED, running.begun)
+            self._work(now)
+
+    def ping(self) -> None:
+        """Asks the peer for a sign of life."""
+        if self._wire is not None:
+            self._wire.ping()
+
+    def hold(self) -> None:
+        """Keeps the frames that come until `release`."""
+        if self._held is None:
+            self._held = []
+
+    def release(self) -> None:
+        """Takes the frames that were held, and goes on."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        self._endpoint.booted()
+        for frame in held:
+            if self._open:
+                now = monotonic()
+                self._endpoint.receive(frame, now)
+                self._work(now)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Starts the closing handshake; `ended` tells when it is over."""
         if self._wire is not None:
             self._wire.close(code, reason)
 
+    def leave(self, code: int, reason: str = "") -> None:
+        """Closes as soon as no CALL of the peer waits for its answer."""
+        self._leaving = (code, reason)
+        if not self.is_busy:
+            self.close(code, reason)
+
+    def abort(self) -> None:
+        """Cuts the connection."""
+        if self._wire is not None:
+            self._wire.abort()
+
+    async def settled(self) -> None:
+        """Waits until no handler is at work any more; for a connection that is closing or over."""
+        while self._running is not None:
+            await asyncio.wait((self._running.task,))
+            # The handler's answer is given in a callback of its task, after this one was added.
+            await asyncio.sleep(0)
+
     async def ended(self) -> None:
         """Waits until the connection is over."""
+        if not self._open and self._wire is not None:
+            return
+        if self._ended is None:
+            self._ended = self._host.loop.create_future()
         await asyncio.shield(self._ended)
 
     # -- between endpoint, handlers and wire --------------------------------------------------------------------------
 
-    def _work(self) -> None:
+    def _work(self, now: float) -> None:
+        endpoint = self._endpoint
         # A handler that answers at once makes the endpoint hand out the next CALL: hence the loop.
-        while events := self._endpoint.events():
+        while events := endpoint.events():
             for event in events:
-                self._observer.happened(event)
-                if isinstance(event, Request):
-                    self._handle(event.call)
-                elif isinstance(event, (Answer, Failure)):
+                if type(event) is Request:
+                    self._handle(event.call, now)
+                    continue
+                if isinstance(event, (Answer, Failure)):
                     self._resolve(event)
+                if self._observer is not None:
+                    self._observer.happened(event)
         self._flush()
 
+    def _woken(self) -> None:
+        self._work(monotonic())
+
     def _flush(self) -> None:
+        frames = self._endpoint.frames()
+        if not frames:
+            return
         wire = self._wire
-        for frame in self._endpoint.frames():
-            if wire is None or self._ended.done():
-                return
+        if wire is None or not self._open:
+            return
+        for frame in frames:
             wire.send(frame)
-            self._observer.sent(frame)
+            self.sent += 1
+            if self._tap is not None:
+                self._tap.sent(frame)
+        if self._leaving is not None and not self.is_busy:
+            self.close(*self._leaving)
 
-    def _handle(self, call: Call) -> None:
-        outcome = self._table.run(self.context, call)
-        if isinstance(outcome, (dict, Mapping, Refusal)):
-            self._reply(call, outcome)
+    def _handle(self, call: Call, now: float) -> None:
+        try:
+            result = self._table.run(self.context, call)
+            if type(result) is not dict:
+                if type(result) is CoroutineType:
+                    result = self._host.driver.start(result)
+                elif isawaitable(result):
+                    result = self._host.driver.start(_awaited(result))
+                if isinstance(result, asyncio.Task):
+                    self._running = _Running(call, result, now, now + self._table.timeout)
+                    result.add_done_callback(self._finished)
+                    return
+                result = self._table.checked(self.context, call, result)
+        except (Exception, asyncio.CancelledError):
+            log.exception("%s: the handler of %s failed", self.context, call.action)
+            result = FAILED
+        self._reply(call, result, now)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        """A handler that waited is over."""
+        running = self._running
+        if running is None or running.task is not task:
+            # Given up before.
+            if not task.cancelled():
+                task.exception()
+            return
+        self._running = None
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            outcome = self._table.checked(self.context, running.call, task.result())
         else:
-            self._task = self._loop.create_task(self._wait(call, outcome))
+            log.error("%s: the handler of %s failed", self.context, running.call.action, exc_info=error)
+            outcome = FAILED
+        self._reply(running.call, outcome, running.begun)
+        self._work(monotonic())
 
-    async def _wait(self, call: Call, outcome: Awaitable[Outcome]) -> None:
-        self._reply(call, await outcome)
-        self._work()
-
-    def _reply(self, call: Call, outcome: Outcome) -> None:
-        if not isinstance(outcome, Refusal):
+    def _reply(self, call: Call, outcome: Outcome, begun: float) -> None:
+        code = None
+        if type(outcome) is Refusal:
+            code = self._refuse(call, outcome)
+        else:
             try:
-                self._endpoint.answer(call, outcome, self._loop.time())
-                return
+                self._endpoint.answer(call, outcome, begun)  # type: ignore[arg-type]
             except PayloadError as error:
                 log.error(
                     "%s: the handler of %s returned a payload that breaks its schema: %s",
@@ -187,15 +413,23 @@ class Connection(Generic[C]):
                     call.action,
                     error,
                 )
-            outcome = Refusal("InternalError")
+                outcome, code = FAILED, self._refuse(call, FAILED)
+        if self._observer is not None:
+            self._observer.answered(call, monotonic() - begun, code)
+        if self._table.timed:
+            self._table.finished(self.context, call, outcome, monotonic() - begun)
+
+    def _refuse(self, call: Call, refusal: Refusal) -> str:
         try:
-            self._endpoint.refuse(call, outcome.code, outcome.description)
-        except ValueError as error:
+            self._endpoint.refuse(call, refusal.code, refusal.description)
+        except (ValueError, TypeError, PayloadError) as error:
             log.error("%s: the handler of %s refused wrongly: %s", self.context, call.action, error)
-            self._endpoint.refuse(call, "InternalError")
+            self._endpoint.refuse(call, FAILED.code)
+            return FAILED.code
+        return refusal.code
 
     def _resolve(self, event: Answer | Failure) -> None:
-        future = self._calls.pop(event.id, None)
+        future = None if self._calls is None else self._calls.pop(event.id, None)
         if future is None or future.done():
             return
         if isinstance(event, Failure):
@@ -204,3 +438,7 @@ class Connection(Generic[C]):
             future.set_exception(CallFailed(event.action, event.result.code, event.result.description))
         else:
             future.set_result(event.result.payload)
+
+
+async def _awaited(result: Awaitable[Outcome]) -> Outcome:
+    return await result

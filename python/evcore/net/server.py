@@ -1,7 +1,9 @@
 """The server: one port, stations of all versions, the newest connection of an identity wins.
 
-The application says who is known and brings tables, contexts and observers; the server brings handshake, registry and
-shutdown. Each connection has an epoch, so that the late end of a replaced connection does not remove its successor.
+The application says who is known and brings tables, contexts and observers; the server brings handshake, registry,
+liveness and shutdown. Each connection has an epoch, so that the late end of a replaced connection does not remove its
+successor. One sweep looks after all connections of the loop, a slice at a time: deadlines, silence, pings. There is no
+task and no timer per connection.
 """
 
 from __future__ import annotations
@@ -9,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, Literal, NamedTuple, Protocol, TypeVar
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from evcore.dispatch import Table
 from evcore.endpoint import Endpoint
-from evcore.net.connection import Connection, Observer
+from evcore.net.auth import Authenticator
+from evcore.net.connection import Connection, Host, Observer, Tap
 from evcore.net.engine import Accept, Engine, Listener, ListenOptions, Refuse, Upgrade, Wire
-from evcore.net.handshake import SUBPROTOCOLS, choose, identity
+from evcore.net.handshake import SUBPROTOCOLS, Admitted, Handshake, HandshakeOptions, TurnAway
+from evcore.net.limits import Limits
 
 __all__ = ["Application", "Link", "Server", "ServerOptions"]
 
@@ -25,29 +31,45 @@ log = logging.getLogger("evcore.server")
 
 C = TypeVar("C")
 
+#: Slices of a sweep: 50,000 stations looked after at once would be a pause that others notice.
+_SLICES: Final = 10
+_SWEEP_SECONDS: Final = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """`mismatch`: what a station gets that offers no subprotocol of ours. `assume`: the version of one that offers none
-    at all.
+    """`listen` bounds each connection, `handshake` says who gets in. `deflate`: versions permessage-deflate is agreed
+    on with, when the station offers it (a CSMS must be able to in 2.x; 1.6 advises against it).
 
-    `max_frame`: bytes of the largest message; the connection is closed with 1009 beyond it.
+    `ping_interval`: seconds of silence after which a station is asked for a sign of life, `idle_timeout`: after which
+    its connection is cut; 0 for never. Any frame is a sign of life. Many stations never answer a ping (which is why it
+    is off by default), and some are silent for a whole heartbeat interval: the time-out should be three of those.
+
+    `stop_code`: 1001, or 1012 when the server is about to be back. `stop_spread`: seconds over which the stations are
+    let go, so that they do not come back all at once; `stop_seconds`: longest wait for handlers and closing handshakes
+    after that.
     """
 
     host: str = "127.0.0.1"
     port: int = 9000
-    mismatch: Literal["reject", "close"] = "reject"
-    assume: Literal["ocpp1.6"] | None = None
-    max_frame: int = 1024 * 1024
+    listen: ListenOptions = field(default_factory=ListenOptions)
+    handshake: HandshakeOptions = field(default_factory=HandshakeOptions)
+    deflate: frozenset[str] = frozenset({"ocpp2.0.1", "ocpp2.1"})
+    ping_interval: float = 0.0
+    idle_timeout: float = 900.0
+    stop_code: int = 1001
+    stop_spread: float = 0.0
+    stop_seconds: float = 5.0
 
 
 class Link(NamedTuple, Generic[C]):
-    """What an application gives a new connection."""
+    """What an application gives a new connection. `tap` sees raw frames; most connections do without."""
 
     endpoint: Endpoint
     table: Table[C]
     context: C
-    observer: Observer
+    observer: Observer | None = None
+    tap: Tap | None = None
 
 
 class Application(Protocol[C]):
@@ -66,145 +88,217 @@ class Application(Protocol[C]):
         """The identity's current connection is over; not called for a replaced one."""
 
 
-class _Current(NamedTuple, Generic[C]):
-    epoch: int
-    connection: Connection[C]
-
-
 class _Reception(Generic[C]):
     """The sink of one upgrade: becomes a connection once it is open, so that refused upgrades cost nothing."""
 
-    __slots__ = ("_admit", "_connection")
+    __slots__ = ("_admit", "_name", "_sink", "_version")
 
-    def __init__(self, admit: Callable[[], Connection[C]]) -> None:
+    def __init__(self, admit: Callable[[str, str], Connection[C]], name: str, version: str) -> None:
         self._admit = admit
-        self._connection: Connection[C] | None = None
+        self._name = name
+        self._version = version
+        self._sink: Connection[C] | None = None
 
     def opened(self, wire: Wire) -> None:
-        self._connection = self._admit()
-        self._connection.opened(wire)
+        connection = self._sink = self._admit(self._name, self._version)
+        connection.opened(wire)
 
     def frame(self, frame: bytes) -> None:
-        if self._connection is not None:
-            self._connection.frame(frame)
+        if self._sink is not None:
+            self._sink.frame(frame)
 
     def heard(self) -> None:
-        """Any sign of life; deadlines are the endpoint's."""
+        if self._sink is not None:
+            self._sink.heard()
 
     def closed(self) -> None:
-        if self._connection is not None:
-            self._connection.closed()
+        if self._sink is not None:
+            self._sink.closed()
 
 
 class _Turned:
-    """The sink of a station that is upgraded only to be told that no version fits."""
+    """The sink of a station that is upgraded only to be told why it is not wanted."""
+
+    __slots__ = ("_reason",)
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
 
     def opened(self, wire: Wire) -> None:
-        wire.close(1002, f"no common subprotocol, this server speaks {', '.join(SUBPROTOCOLS)}")
+        wire.close(1002, self._reason)
 
     def frame(self, frame: bytes) -> None:
         """Nothing is read from it."""
 
     def heard(self) -> None:
-        """Nothing is read from it."""
+        """It is on its way out."""
 
     def closed(self) -> None:
         """Nothing was kept of it."""
 
 
+class _Registry(Host[C]):
+    """All open connections, and which of them is the current one of its station."""
+
+    def __init__(self, application: Application[C]) -> None:
+        super().__init__()
+        self._application = application
+        self.current: dict[str, Connection[C]] = {}
+        # In the order they opened: the sweep takes slices of it.
+        self.all: dict[Connection[C], None] = {}
+        self.by_version = dict.fromkeys(SUBPROTOCOLS, 0)
+        self.replaced = 0
+
+    def opened(self, connection: Connection[C]) -> None:
+        name = connection.name
+        old = self.current.get(name)
+        self.current[name] = connection
+        self.all[connection] = None
+        self.by_version[connection.version] += 1
+        if old is not None:
+            self.replaced += 1
+            log.info("%s: replaces its connection from %s", name, old.peer)
+            old.close(1000, "replaced by a new connection of the same station")
+        self._application.connected(connection)
+
+    def closed(self, connection: Connection[C]) -> None:
+        if connection in self.all:
+            del self.all[connection]
+            self.by_version[connection.version] -= 1
+        current = self.current.get(connection.name)
+        if current is not None and current.epoch == connection.epoch:
+            del self.current[connection.name]
+            self._application.disconnected(connection)
+
+
 class Server(Generic[C]):
-    def __init__(self, application: Application[C], engine: Engine, options: ServerOptions) -> None:
+    """Stations of an application on one engine. `authenticator` and `limits`: none unless given."""
+
+    def __init__(
+        self,
+        application: Application[C],
+        engine: Engine,
+        options: ServerOptions | None = None,
+        *,
+        authenticator: Authenticator | None = None,
+        limits: Limits | None = None,
+    ) -> None:
         self._application = application
         self._engine = engine
-        self._options = options
-        self._current: dict[str, _Current[C]] = {}
-        self._open: set[Connection[C]] = set()
+        self._options = options or ServerOptions()
+        self._limits = limits
+        self.handshake = Handshake(self._options.handshake, application.knows, authenticator, limits)
         self._epochs = itertools.count(1)
+        self._registry: _Registry[C] | None = None
         self._listener: Listener | None = None
-        self._ticker: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._sweeper: asyncio.Task[None] | None = None
+        #: Connections cut because nothing was heard of them for `idle_timeout`.
+        self.silent = 0
 
     @property
     def port(self) -> int:
         """The port in use; differs from the option where that is 0."""
         return self._options.port if self._listener is None else self._listener.port
 
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections are open, by version."""
+        return dict.fromkeys(SUBPROTOCOLS, 0) if self._registry is None else dict(self._registry.by_version)
+
+    @property
+    def replaced(self) -> int:
+        """Connections that gave way to a newer one of the same station."""
+        return 0 if self._registry is None else self._registry.replaced
+
     def connection(self, identity: str) -> Connection[C] | None:
         """The current connection of a station."""
-        current = self._current.get(identity)
-        return None if current is None else current.connection
+        return None if self._registry is None else self._registry.current.get(identity)
+
+    def __iter__(self) -> Iterator[Connection[C]]:
+        """The open connections; a copy is needed where they may open or close meanwhile."""
+        return iter(() if self._registry is None else self._registry.all)
 
     async def start(self) -> None:
         """Listens. Raises OSError."""
         options = self._options
-        self._listener = await self._engine.listen(
-            options.host, options.port, self._decide, ListenOptions(max_frame=options.max_frame)
-        )
-        self._ticker = asyncio.create_task(self._tick())
+        listen = options.listen
+        if self._limits is not None and listen.door is None:
+            listen = replace(listen, door=self._limits.door(monotonic))
+        self._registry = _Registry(self._application)
+        self._listener = await self._engine.listen(options.host, options.port, self._decide, listen)
+        self._sweeper = asyncio.create_task(self._sweep(self._registry))
 
-    async def stop(self, seconds: float = 5.0) -> None:
-        """Stops listening, tells every station 1001, and returns when all are gone, after `seconds` at the latest."""
-        self._stopping = True
+    async def stop(self) -> None:
+        """Stops listening and lets the stations go, each when the CALLs it sent are answered; returns when all are
+        gone, or when the time for it is over.
+        """
+        options = self._options
+        self.handshake.stop()
         if self._listener is not None:
             self._listener.close()
-        if self._ticker is not None:
-            self._ticker.cancel()
-        going = list(self._open)
-        for connection in going:
-            connection.close(1001, "the server is shutting down")
-        if going:
-            ends = [asyncio.ensure_future(connection.ended()) for connection in going]
-            _, late = await asyncio.wait(ends, timeout=seconds)
-            for end in late:
-                end.cancel()
+        going = list(self)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        for number, connection in enumerate(going):
+            pause = began + options.stop_spread * number / len(going) - loop.time()
+            if pause > 0.05:
+                await asyncio.sleep(pause)
+            connection.leave(options.stop_code, "the server is shutting down")
+        try:
+            async with asyncio.timeout(options.stop_seconds):
+                for connection in going:
+                    if connection.is_open:
+                        await connection.ended()
+        except TimeoutError:
+            for connection in list(self):
+                connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
 
     def _decide(self, upgrade: Upgrade) -> Accept | Refuse:
-        if self._stopping:
-            return Refuse(503, "the server is shutting down")
-        name = identity(upgrade.path)
-        if isinstance(name, Refuse):
-            log.info("refused an upgrade with HTTP %d: %s", name.status, name.reason)
-            return name
-        if not self._application.knows(name):
-            log.info("%s: refused with HTTP 404, not a known station", name)
-            return Refuse(404, "this station is not known here")
-        chosen = choose(upgrade.subprotocols, self._options.assume)
-        if chosen is not None:
-            version, echo = chosen
-            return Accept(echo, _Reception(lambda: self._admit(name, version)))
-        reason = f"no common subprotocol: this server speaks {', '.join(SUBPROTOCOLS)}"
-        if not upgrade.subprotocols:
-            reason = f"the header Sec-WebSocket-Protocol is missing: this server speaks {', '.join(SUBPROTOCOLS)}"
-        if self._options.mismatch == "close":
-            log.info("%s: upgraded and closed, %s", name, reason)
-            return Accept(None, _Turned())
-        log.info("%s: refused with HTTP 400, %s", name, reason)
-        return Refuse(400, reason)
+        verdict = self.handshake.decide(upgrade, monotonic())
+        if isinstance(verdict, Refuse):
+            return verdict
+        if isinstance(verdict, TurnAway):
+            return Accept(None, _Turned(verdict.reason))
+        return self._accept(verdict)
+
+    def _accept(self, admitted: Admitted) -> Accept:
+        sink = _Reception(self._admit, admitted.identity, admitted.version)
+        return Accept(admitted.subprotocol, sink, admitted.version in self._options.deflate)
 
     def _admit(self, name: str, version: str) -> Connection[C]:
-        epoch = next(self._epochs)
+        assert self._registry is not None
         link = self._application.link(name, version)
+        return Connection(
+            link.endpoint,
+            link.table,
+            link.context,
+            host=self._registry,
+            observer=link.observer,
+            tap=link.tap,
+            name=name,
+            epoch=next(self._epochs),
+        )
 
-        def opened(connection: Connection[C]) -> None:
-            old = self._current.get(name)
-            self._current[name] = _Current(epoch, connection)
-            self._open.add(connection)
-            if old is not None:
-                log.info("%s: replaces its connection from %s", name, old.connection.peer)
-                old.connection.close(1000, "replaced by a new connection of the same station")
-            self._application.connected(connection)
-
-        def closed(connection: Connection[C]) -> None:
-            self._open.discard(connection)
-            current = self._current.get(name)
-            if current is not None and current.epoch == epoch:
-                del self._current[name]
-                self._application.disconnected(connection)
-
-        return Connection(link.endpoint, link.table, link.context, link.observer, on_opened=opened, on_closed=closed)
-
-    async def _tick(self) -> None:
+    async def _sweep(self, registry: _Registry[C]) -> None:
+        ping = self._options.ping_interval or math.inf
+        idle = self._options.idle_timeout or math.inf
+        quiet = min(ping, idle)
         while True:
-            await asyncio.sleep(1.0)
-            for connection in list(self._open):
-                connection.tick()
+            connections = list(registry.all)
+            size = -(-len(connections) // _SLICES)
+            for number in range(_SLICES):
+                await asyncio.sleep(_SWEEP_SECONDS / _SLICES)
+                now = monotonic()
+                for connection in connections[number * size : (number + 1) * size]:
+                    connection.tick(now)
+                    silence = now - connection.heard_at
+                    if silence > quiet and connection.is_open:
+                        if silence > idle:
+                            self.silent += 1
+                            log.info("%s: cut off, nothing was heard of it for %.0f s", connection.name, silence)
+                            connection.abort()
+                        elif silence % ping < 1.5 * _SWEEP_SECONDS:
+                            connection.ping()
