@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evcore.net.auth import AuthOptions, Claim, Credential, Credentials, Verdict
+from evcore.net.handshake import identity_fault
 from evcore.net.secret import Secret
 
 try:
@@ -67,8 +68,10 @@ def _station(line: str) -> Credential:
         raise ValueError("not an object of station, profiles, secrets and names")
     identity, profiles = entry["station"], entry["profiles"]
     hashes, names = entry.get("secrets", []), entry.get("names", [])
-    if not isinstance(identity, str) or not identity:
+    if not isinstance(identity, str):
         raise ValueError("station is not a string")
+    if (fault := identity_fault(identity)) is not None:
+        raise ValueError(fault)
     if not isinstance(profiles, list) or not all(type(profile) is int for profile in profiles):
         raise ValueError("profiles is not a list of numbers")
     for name, value in (("secrets", hashes), ("names", names)):

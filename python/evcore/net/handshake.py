@@ -35,6 +35,7 @@ __all__ = [
     "basic",
     "choose",
     "identity",
+    "identity_fault",
     "is_identifier",
 ]
 
@@ -73,11 +74,17 @@ def _decoded(raw: bytes) -> str | Refuse:
         name = raw.decode()
     except UnicodeDecodeError:
         return Refuse(400, "the identity is not UTF-8")
+    fault = identity_fault(name)
+    return name if fault is None else Refuse(400, fault)
+
+
+def identity_fault(name: str) -> str | None:
+    """Why this cannot be an identity of any version, or None."""
+    if not name:
+        return "the identity is empty"
     if len(name) > MAX_IDENTITY:
-        return Refuse(400, f"the identity is longer than {MAX_IDENTITY} characters")
-    if not name.isprintable():
-        return Refuse(400, "the identity holds control characters")
-    return name
+        return f"the identity is longer than {MAX_IDENTITY} characters"
+    return None if name.isprintable() else "the identity holds control characters"
 
 
 def is_identifier(name: str) -> bool:
