@@ -351,17 +351,6 @@ def test_profiles(profiles, brought, expected) -> None:
     assert (verdict.profile if verdict.denial is None else verdict.denial) == expected
 
 
-@pytest.mark.parametrize(("profiles", "brought", "expected"), PROFILES)
-def test_unproven_denials_do_not_say_whether_there_is_such_a_station(profiles, brought, expected) -> None:
-    """The same claim to a server that has no such station: nothing but UNKNOWN in place of WRONG tells them apart."""
-    verdict = Credentials([station("CP1", *profiles)]).authenticate(claim(**brought))
-    if verdict.denial is None or verdict.proven:
-        return
-    absent = Credentials([station("CP9", *profiles)]).authenticate(claim(**brought))
-    if not absent.proven:
-        assert (Denial.WRONG if absent.denial is Denial.UNKNOWN else absent.denial) is verdict.denial
-
-
 def test_a_password_sent_in_the_clear_is_named(caplog) -> None:
     credentials = Credentials([station("CP1", 2)])
     assert denial(credentials) is Denial.PROFILE

@@ -260,15 +260,15 @@ class Credentials:
     def authenticate(self, claim: Claim) -> Verdict:
         """Judges a claim; the same work is done for known and unknown stations.
 
-        With several ways in, the highest of the station's profiles that the claim proves counts. A station that proved
-        itself but came with another profile is told so; others learn nothing but that they failed.
+        With several ways in, the highest of the station's profiles that the claim proves counts. PROFILE is for those
+        who have proved who they are.
         """
         station = self._find(claim)
         proof = self._prove(station, claim)
         named = self._certified(station, claim)
         proven = proof.right or named
         if station is None:
-            return self._denied(claim, None, Denial.UNKNOWN if named or not proof.busy else Denial.BUSY, named)
+            return Verdict(Denial.BUSY if proof.busy and not named else Denial.UNKNOWN, claim.identity, proven=named)
         profiles = station.profiles
         if named and 3 in profiles:
             return Verdict(None, station.identity, 3, proven=True)
@@ -280,14 +280,12 @@ class Credentials:
         if proof.right and not claim.secure:
             log.warning("%s: its password came over a connection without TLS, give it a new one", station.identity)
         if proven:
-            return self._denied(claim, station, Denial.PROFILE, True)
-        return self._denied(claim, station, Denial.BUSY if proof.busy else Denial.WRONG, False)
-
-    def _denied(self, claim: Claim, station: Credential | None, denial: Denial, proven: bool) -> Verdict:
-        # Without a password the answer must not depend on whether there is such a station, nor on what it could do.
-        if not proven and claim.password is None and claim.user is None:
+            denial = Denial.PROFILE
+        elif claim.password is None:
             denial = Denial.CERTIFICATE if claim.certificate else Denial.MISSING
-        return Verdict(denial, claim.identity if station is None else station.identity, proven=proven)
+        else:
+            denial = Denial.BUSY if proof.busy else Denial.WRONG
+        return Verdict(denial, station.identity, proven=proven)
 
     def _find(self, claim: Claim) -> Credential | None:
         station = self._stations.get(claim.identity)

@@ -62,7 +62,12 @@ def identity(path: str) -> str | Refuse:
         return Refuse(404, "the path must end with the identity of the station: ws://HOST:PORT/IDENTITY")
     if _BAD_ESCAPE.search(segment):
         return Refuse(400, "the identity is not percent-encoded correctly")
-    return _decoded(unquote_to_bytes(segment.encode("ascii", "surrogateescape")))
+    try:
+        # Engines pass bytes that are no ASCII as surrogates: stations that do not percent-encode them are understood.
+        raw = segment.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return Refuse(400, "the identity is not UTF-8")
+    return _decoded(unquote_to_bytes(raw))
 
 
 def _segment(path: str) -> str:
@@ -274,24 +279,23 @@ class Handshake:
 
     def _deny(self, upgrade: Upgrade, claim: Claim, verdict: Verdict, known: bool, wait: float) -> Refuse:
         denial = Denial.UNKNOWN if verdict.denial is None else verdict.denial
+        detail = (denial if known else Denial.UNKNOWN).value
         name, address, limits = claim.identity, upgrade.address, self._limits
         if not verdict.proven:
+            if claim.password is None:
+                # Decided by what was brought, not by what is known: the answer must not tell whether anything is.
+                denial = Denial.CERTIFICATE if claim.certificate else Denial.MISSING
             if wait:
                 log.info("%s from %s: refused with HTTP 429, too many failures", name, address)
                 return _later(429, "too many failed attempts", wait)
-            tried = claim.password is not None or denial is Denial.CERTIFICATE
-            if limits is not None and tried and denial is not Denial.BUSY:
+            if limits is not None and denial not in (Denial.BUSY, Denial.MISSING):
                 limits.failed(address, name, claim.now)
-        is_told = verdict.proven or self.options.unknown == "tell"
-        if is_told and (denial is Denial.UNKNOWN or not known):
+        if detail == Denial.UNKNOWN.value and (verdict.proven or self.options.unknown == "tell"):
             return self._refuse(upgrade, 404, "this station is not known here", name)
-        detail = (Denial.UNKNOWN if not known else denial).value
         if denial is Denial.BUSY:
             log.info("%s from %s: refused with HTTP 503, %s", name, address, detail)
             return _later(503, "the server is busy", 1.0)
-        if denial is Denial.CERTIFICATE:
-            return self._refuse(upgrade, 403, denial.value, name, detail)
-        if denial is Denial.PROFILE:
+        if denial in (Denial.CERTIFICATE, Denial.PROFILE):
             return self._refuse(upgrade, 403, denial.value, name, detail)
         log.warning("%s from %s: refused with HTTP 401, %s", name, address, detail)
         challenge = ("WWW-Authenticate", f'Basic realm="{self.options.realm}"')
