@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evcore.net import auth, secret
-from evcore.net.auth import AuthOptions, Claim, Credential, Credentials, Denial, Open, subject_names
+from evcore.net.auth import AuthOptions, Certified, Claim, Credential, Credentials, Denial, Open, subject_names
 from evcore.net.credentials import CredentialsError, CredentialsFile, edit, read, write
 from evcore.net.secret import Secret, random_key
 
@@ -401,6 +401,17 @@ def test_organisation() -> None:
     for organisation, expected in (("Operator", None), ("Rival", Denial.CERTIFICATE)):
         brought = {"secure": True, "certificate": certificate(organisation=organisation)}
         assert denial(credentials, password=None, **brought) is expected
+
+
+def test_a_certificate_is_enough_without_a_list() -> None:
+    open_to_all = Certified(AuthOptions(organisation="Operator"))
+    verdict = open_to_all.authenticate(claim(password=None, **CERTIFIED))
+    assert (verdict.denial, verdict.identity, verdict.profile, verdict.proven) == (None, "CP1", 3, True)
+    assert open_to_all.authenticate(claim(password=None, **OTHERS)).denial is Denial.CERTIFICATE
+    rival = {"secure": True, "certificate": certificate(organisation="Rival")}
+    assert open_to_all.authenticate(claim(password=None, **rival)).denial is Denial.CERTIFICATE
+    assert open_to_all.authenticate(claim(secure=True)).denial is Denial.MISSING
+    assert open_to_all.authenticate(claim(certificate=certificate())).denial is Denial.CERTIFICATE
 
 
 def test_the_last_common_name_counts() -> None:

@@ -28,12 +28,14 @@ __all__ = [
     "AuthOptions",
     "Authenticator",
     "Binding",
+    "Certified",
     "Claim",
     "Credential",
     "Credentials",
     "Denial",
     "Open",
     "Verdict",
+    "certified",
     "subject_names",
 ]
 
@@ -117,7 +119,10 @@ class Verdict:
 
 
 class Authenticator(Protocol):
-    """Embedders bring their own, or use `Credentials`. Called on the event loop: must not wait, must not raise."""
+    """`Open`, `Certified`, `Credentials`, `CredentialsFile`, or an embedder's own.
+
+    Called on the event loop: must not wait, must not raise.
+    """
 
     def authenticate(self, claim: Claim) -> Verdict: ...
 
@@ -127,6 +132,18 @@ class Open:
 
     def authenticate(self, claim: Claim) -> Verdict:
         return Verdict(None, claim.identity, proven=True)
+
+
+class Certified:
+    """Security profile 3 without a list of stations: whoever our CA gave a certificate is who that says."""
+
+    def __init__(self, options: AuthOptions | None = None) -> None:
+        self.options = options or AuthOptions()
+
+    def authenticate(self, claim: Claim) -> Verdict:
+        if certified(claim, self.options):
+            return Verdict(None, claim.identity, 3, proven=True)
+        return Verdict(Denial.CERTIFICATE if claim.certificate else Denial.MISSING, claim.identity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +282,7 @@ class Credentials:
         """
         station = self._find(claim)
         proof = self._prove(station, claim)
-        named = self._certified(station, claim)
+        named = certified(claim, self.options, () if station is None else station.names)
         proven = proof.right or named
         if station is None:
             return Verdict(Denial.BUSY if proof.busy and not named else Denial.UNKNOWN, claim.identity, proven=named)
@@ -347,20 +364,6 @@ class Credentials:
                 self._forms_seen.popitem(last=False)
             log.warning("%s: its key matched as %s; store or set it in the right form", identity, form)
 
-    def _certified(self, station: Credential | None, claim: Claim) -> bool:
-        """Whether the certificate is that of the station, or of one unknown here."""
-        if not claim.certificate or not claim.secure:
-            return False
-        options = self.options
-        if options.organisation is not None and options.organisation not in _subject(
-            claim.certificate, "organizationName"
-        ):
-            return False
-        found = subject_names(claim.certificate, options.binding)
-        if station is not None and station.names:
-            return bool(found & set(station.names))
-        return any(claim.is_self(name) for name in found)
-
     # -- indexes ------------------------------------------------------------------------------------------------------
 
     def _index(self, stations: dict[str, Credential]) -> None:
@@ -395,6 +398,18 @@ def _forms(password: bytes) -> Iterator[tuple[str, bytes]]:
         text = password.hex()
         yield "the bytes of which the hex digits are stored", text.encode()
         yield "the bytes of which the hex digits are stored", text.upper().encode()
+
+
+def certified(claim: Claim, options: AuthOptions, names: tuple[str, ...] = ()) -> bool:
+    """Whether the certificate of a claim is that of its station: it carries the identity, or where there are `names`
+    one of them.
+    """
+    if not claim.certificate or not claim.secure:
+        return False
+    if options.organisation is not None and options.organisation not in _subject(claim.certificate, "organizationName"):
+        return False
+    found = subject_names(claim.certificate, options.binding)
+    return bool(found & set(names)) if names else any(claim.is_self(name) for name in found)
 
 
 def subject_names(certificate: Mapping[str, Any], binding: Binding) -> set[str]:
