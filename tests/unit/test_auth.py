@@ -278,6 +278,16 @@ def test_right_passwords_are_checked_once(monkeypatch) -> None:
     assert denial(credentials, password=PASSWORD) is None
 
 
+def test_what_is_remembered_shows_to_nobody_else(monkeypatch) -> None:
+    """An unknown station's password is compared with this hash: it must take as long when it is right."""
+    credentials = Credentials([human()], AuthOptions(slow_rate=1e6, slow_burst=100))
+    for _ in range(2):
+        assert work(monkeypatch, credentials, "nobody", PASSWORD) == ["scrypt"]
+    assert work(monkeypatch, credentials, "CP1", PASSWORD) == ["scrypt"]
+    assert work(monkeypatch, credentials, "nobody", PASSWORD) == ["scrypt"]
+    assert work(monkeypatch, credentials, "CP1", PASSWORD, user=b"CP2") == ["scrypt"]
+
+
 def test_a_remembered_password_goes_with_its_secret() -> None:
     credentials = Credentials([human()])
     assert denial(credentials, password=PASSWORD) is None

@@ -67,6 +67,16 @@ def test_unfinished_handshakes_are_counted_until_they_leave() -> None:
     assert subject.unfinished == 0
 
 
+def test_places_of_an_address_are_given_back_one_by_one() -> None:
+    subject = limits(address_unfinished=3)
+    for _ in range(3):
+        assert subject.enter(FAR, 1.0)
+    for free in (1, 2, 3):
+        for _ in range(free):
+            subject.leave(FAR)
+        assert [subject.enter(FAR, 1.0) for _ in range(free + 1)] == [True] * free + [False]
+
+
 def test_the_door_asks_at_the_time_of_its_clock() -> None:
     times = iter([1.0, 1.0, 2.0])
     door = limits(address_rate=0.5, address_burst=1, address_unfinished=0).door(lambda: next(times))

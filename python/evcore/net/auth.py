@@ -326,7 +326,7 @@ class Credentials:
                     right = True
                     self._tell_form(claim.identity, form)
             elif not claim.blocked:
-                matched = self._match_password(secret, password, claim.now, keep=is_own)
+                matched = self._match_password(secret, password, claim.now, is_own=is_own)
                 busy |= matched is None
                 if matched and is_own:
                     right = guessable = True
@@ -340,10 +340,11 @@ class Credentials:
                 found = form
         return found
 
-    def _match_password(self, secret: Secret, password: bytes, now: float, *, keep: bool) -> bool | None:
+    def _match_password(self, secret: Secret, password: bytes, now: float, *, is_own: bool) -> bool | None:
         """None: not looked at, too many were."""
+        # What is remembered is for its station alone: a fast answer would tell others that the password is right.
         print_ = secret.fingerprint(self._key, password)
-        if print_ in self._right:
+        if is_own and print_ in self._right:
             self._right.move_to_end(print_)
             return True
         full = self._slow.take(self._slow_full, now)
@@ -351,7 +352,7 @@ class Credentials:
             return None
         self._slow_full = full
         matched = secret.matches(password)
-        if matched and keep:
+        if matched and is_own:
             self._right[print_] = None
             if len(self._right) > self.options.remembered:
                 self._right.popitem(last=False)
