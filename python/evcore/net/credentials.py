@@ -15,10 +15,11 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from evcore.net.auth import AuthOptions, Claim, Credential, Credentials, Verdict
+from evcore.net.auth import PROFILES, AuthOptions, Claim, Credential, Credentials, Verdict
 from evcore.net.handshake import identity_fault
 from evcore.net.secret import Secret
 
@@ -77,7 +78,15 @@ def _station(line: str) -> Credential:
     for name, value in (("secrets", hashes), ("names", names)):
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"{name} is not a list of strings")
-    return Credential(identity, frozenset(profiles), tuple(Secret.parse(text) for text in hashes), tuple(names))
+    return Credential(
+        identity, _shared(frozenset(profiles)), tuple(Secret.parse(text) for text in hashes), tuple(names)
+    )
+
+
+@lru_cache(2 ** len(PROFILES))
+def _shared(profiles: frozenset[int]) -> frozenset[int]:
+    """One object for all stations of the same profiles: it would be a fifth of what a station takes."""
+    return profiles
 
 
 def write(path: Path, stations: Iterable[Credential]) -> None:
