@@ -1,0 +1,1 @@
+"""The servers in Python, each on uvloop."""
