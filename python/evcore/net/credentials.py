@@ -83,7 +83,7 @@ def _station(line: str) -> Credential:
     )
 
 
-@lru_cache(2 ** len(PROFILES))
+@lru_cache(1 << len(PROFILES))
 def _shared(profiles: frozenset[int]) -> frozenset[int]:
     """One object for all stations of the same profiles: it would be a fifth of what a station takes."""
     return profiles
