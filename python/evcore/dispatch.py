@@ -55,7 +55,7 @@ class Table(Generic[C]):
     InternalError and the handler cancelled.
     """
 
-    __slots__ = ("_after", "_before", "_handlers", "_middleware", "_plain", "_with_call", "timeout")
+    __slots__ = ("_after", "_before", "_handlers", "_middleware", "_plain", "_with_call", "timed", "timeout")
 
     def __init__(self, handlers: Mapping[str, Handler[C]] | None = None, *, timeout: float = 60.0) -> None:
         self._handlers: dict[str, Callable[[C, Any], Any]] = {}
@@ -64,6 +64,8 @@ class Table(Generic[C]):
         self._after: list[After[C]] = []
         self._middleware: list[Middleware[C]] = []
         self._plain = True
+        #: Whether somebody wants to be told how long answers took.
+        self.timed = False
         self.timeout = timeout
         for action, handler in (handlers or {}).items():
             self.on(action)(handler)
@@ -71,11 +73,6 @@ class Table(Generic[C]):
     @property
     def actions(self) -> frozenset[str]:
         return frozenset(self._handlers) | frozenset(self._with_call)
-
-    @property
-    def timed(self) -> bool:
-        """Whether somebody wants to be told how long answers took."""
-        return bool(self._after)
 
     def on(self, *actions: str) -> Callable[[Handler[C]], Handler[C]]:
         """Decorator: this handler for these actions, in place of an earlier one."""
@@ -99,6 +96,7 @@ class Table(Generic[C]):
     def after(self, hook: After[C]) -> After[C]:
         """Decorator: this hook after every answer, after the hooks added earlier."""
         self._after.append(hook)
+        self.timed = True
         return hook
 
     def wrap(self, middleware: Middleware[C]) -> Middleware[C]:
@@ -111,9 +109,10 @@ class Table(Generic[C]):
         """What the handler of a CALL returns: an outcome, or an awaitable of one, neither checked yet. May raise what
         the handler raises.
         """
-        if not self._plain:
-            return self._run_wrapped(context, call)
-        return self._run(context, call)
+        if self._plain:
+            handler = self._handlers.get(call.action)
+            return self._run(context, call) if handler is None else handler(context, call.payload)
+        return self._run_wrapped(context, call)
 
     def _run(self, context: C, call: Call) -> Any:
         handler = self._handlers.get(call.action)

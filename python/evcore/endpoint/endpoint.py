@@ -67,6 +67,10 @@ class _Incoming(NamedTuple):
     fingerprint: int
 
 
+# Half the time of `Request(call)`, and once for each message.
+_request: Final = tuple.__new__
+
+
 def new_id() -> str:
     """A message id nobody used before: UUID text, 36 characters."""
     return str(uuid.uuid4())
@@ -87,6 +91,7 @@ class Endpoint:
         "_codec",
         "_deadline",
         "_events",
+        "_fingerprint",
         "_frames",
         "_gate",
         "_inbox",
@@ -138,7 +143,8 @@ class Endpoint:
         self._deadline: float | None = None
         self._settled: deque[tuple[str, str | None]] | None = None
         self._inbox: deque[_Incoming] | None = None
-        self._work: _Incoming | None = None
+        self._work: Call | None = None
+        self._fingerprint = 0
         self._lost = False
         self._gate: Verdict = "pass"
         self._own_gate: Verdict = "pass"
@@ -204,8 +210,9 @@ class Endpoint:
                 and memory.find(fingerprint, now) is None
                 and not memory.is_running(fingerprint)
             ):
-                self._work = _Incoming(message, fingerprint)
-                self._events.append(Request(message))
+                self._work = message
+                self._fingerprint = fingerprint
+                self._events.append(_request(Request, (message,)))
             else:
                 self._called(message, fingerprint, now)
         elif isinstance(message, Send):
@@ -234,9 +241,10 @@ class Endpoint:
                 self._next_request()
 
     def _relation(self, call: Call, fingerprint: int, now: float) -> Relation:
-        for waiting in (self._work, *(self._inbox or ())):
-            if waiting is not None and waiting.call.id == call.id:
-                if waiting.fingerprint == fingerprint:
+        waiting = [] if self._work is None else [(self._work, self._fingerprint)]
+        for other, others in (*waiting, *(self._inbox or ())):
+            if other.id == call.id:
+                if others == fingerprint:
                     return "same id and bytes as one at work or waiting"
                 return "same id as one at work or waiting, other bytes"
         if self._memory.find(fingerprint, now) is not None:
@@ -306,8 +314,7 @@ class Endpoint:
 
     def adopt(self, fingerprint: int, reply: bytes) -> None:
         """The answer to the CALL at work was made by the connection before this one."""
-        work = self._work
-        if work is not None and work.fingerprint == fingerprint:
+        if self._work is not None and self._fingerprint == fingerprint:
             self._done(reply)
             if self.wake is not None:
                 self.wake()
@@ -377,20 +384,18 @@ class Endpoint:
         """Answers the CALL at work. Raises PayloadError (nothing is sent, the CALL stays at work) when the payload
         breaks its schema.
         """
-        work = self._work
-        if work is None or work.call.id != call.id:
+        if self._work is not call:
             raise EndpointError("this CALL is not waiting for an answer")
         action = call.action
         reply = self._codec.encode(CallResult(call.id, payload), action)
-        self._memory.store(work.fingerprint, reply, now, action in TRANSACTION_ACTIONS)
+        self._memory.store(self._fingerprint, reply, now, action in TRANSACTION_ACTIONS)
         if self._boot is not None and (self._gate != "pass" or action == "BootNotification"):
             self._gated_answer(call, payload)
         self._done(reply)
 
     def refuse(self, call: Call, code: str, description: str = "") -> None:
         """Answers the CALL at work with a CALLERROR. Not remembered: a retry deserves another try."""
-        work = self._work
-        if work is None or work.call.id != call.id:
+        if self._work is not call:
             raise EndpointError("this CALL is not waiting for an answer")
         self._done(self._codec.encode(CallError(call.id, code, description)))
 
@@ -428,7 +433,7 @@ class Endpoint:
         self._queue = self._inbox = None
         self._frames = []
         if self._work is not None:
-            self._memory.running(self._work.fingerprint)
+            self._memory.running(self._fingerprint)
 
     def booted(self) -> None:
         """The state of `boot` was changed by somebody else."""
@@ -439,9 +444,8 @@ class Endpoint:
     def _done(self, reply: bytes) -> None:
         """The CALL at work is answered; the next one is handed out."""
         if self._lost:
-            work, self._work = self._work, None
-            if work is not None:
-                self._memory.finished(work.fingerprint, reply)
+            self._work = None
+            self._memory.finished(self._fingerprint, reply)
             return
         self._frames.append(reply)
         self._work = None
@@ -451,15 +455,16 @@ class Endpoint:
     def _next_request(self) -> None:
         inbox = self._inbox
         while inbox and self._work is None:
-            incoming = self._work = inbox.popleft()
-            if self._memory.join(incoming.fingerprint, self):
-                self._events.append(Repeat(incoming.call))
-            elif self._gate == "no remote" and incoming.call.action in REMOTE:
-                self._events.append(Gated(incoming.call))
-                rejected = CallResult(incoming.call.id, {"status": "Rejected"})
-                self._done(self._codec.encode(rejected, incoming.call.action))
+            call, fingerprint = inbox.popleft()
+            self._work, self._fingerprint = call, fingerprint
+            if self._memory.join(fingerprint, self):
+                # The one at work for the connection before; `adopt` brings its answer.
+                return
+            if self._gate == "no remote" and call.action in REMOTE:
+                self._events.append(Gated(call))
+                self._done(self._codec.encode(CallResult(call.id, {"status": "Rejected"}), call.action))
             else:
-                self._events.append(Request(incoming.call))
+                self._events.append(Request(call))
 
     def _gated_answer(self, call: Call, payload: Mapping[str, Any]) -> None:
         """An answer of ours may open or close the gate, or entitle us to send something."""
