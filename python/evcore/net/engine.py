@@ -140,9 +140,12 @@ class Door(Protocol):
 class ListenOptions:
     """How to listen, and the bounds of each connection.
 
-    `max_frame`: bytes of the largest message; the connection is closed with 1009 beyond it. `handshake_seconds`: time
-    from the TCP accept to the end of the upgrade request. `max_waiting`: bytes that may wait for a peer that does not
-    read, `stall_seconds`: how long they may; it is cut off beyond either.
+    `max_frame`: bytes of the largest message, compressed or not, `max_parts`: the frames it may come in; the connection
+    is closed with 1009 and 1008 beyond them. `handshake_seconds`: time from the TCP accept to the end of the upgrade
+    request. `max_waiting`: bytes that may wait for a peer that does not read, `stall_seconds`: how long they may; it is
+    cut off beyond either. `receive_buffer`: bytes the kernel keeps of what a peer sends before it is read (SO_RCVBUF),
+    also how much is read at once, and what a burst leaves allocated. `deflate_window`: base-2 logarithm of the window
+    permessage-deflate uses, 9 to 15; `deflate_least`: bytes of the smallest message that is compressed.
     """
 
     max_frame: int = 1024 * 1024
@@ -153,6 +156,10 @@ class ListenOptions:
     max_waiting: int = 1024 * 1024
     stall_seconds: float = 60.0
     door: Door | None = None
+    max_parts: int = 1024
+    deflate_window: int = 11
+    deflate_least: int = 512
+    receive_buffer: int = 64 * 1024
 
 
 class Listener(Protocol):
@@ -196,35 +203,55 @@ def load(name: EngineName) -> Engine:
 class Brake:
     """Back-pressure of one connection: while the peer does not read, nothing is read of it, so nothing piles up for it.
 
-    `pause` and `resume` are what a transport tells its protocol about its write buffer.
+    Made when a transport says that its write buffer is full; `release` is to be called when the connection is over.
     """
 
-    __slots__ = ("_seconds", "_timer", "_transport")
+    __slots__ = ("_options", "_timer", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, seconds: float) -> None:
+    def __init__(self, transport: asyncio.Transport, options: ListenOptions) -> None:
         self._transport = transport
-        self._seconds = seconds
-        self._timer: asyncio.TimerHandle | None = None
+        self._options = options
+        self._timer = asyncio.get_running_loop().call_later(options.stall_seconds, self._stalled)
+        transport.pause_reading()
 
-    def pause(self) -> None:
-        if self._timer is None and not self._transport.is_closing():
-            self._transport.pause_reading()
-            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._cut)
+    def check(self) -> None:
+        """To be called when something was sent: cuts the connection when too much waits for the peer."""
+        waiting = self._transport.get_write_buffer_size()
+        if waiting > self._options.max_waiting:
+            self._cut(f"{waiting} bytes wait for it, {self._options.max_waiting} may")
 
     def resume(self) -> None:
-        if self.release() and not self._transport.is_closing():
+        self.release()
+        if not self._transport.is_closing():
             self._transport.resume_reading()
 
-    def release(self) -> bool:
-        """Forgets the timer; tells whether there was one. To be called when the connection is over."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-        return timer is not None
+    def release(self) -> None:
+        self._timer.cancel()
 
-    def _cut(self) -> None:
-        log.warning("%s is cut off: it has read nothing for %g s", address(self._transport), self._seconds)
+    def _stalled(self) -> None:
+        self._cut(f"it has not read what was sent to it for {self._options.stall_seconds:g} s")
+
+    def _cut(self, reason: str) -> None:
+        self.release()
+        if not self._transport.is_closing():
+            log.warning("%s is cut off: %s", address(self._transport), reason)
         self._transport.abort()
+
+
+def limit_waiting(transport: asyncio.Transport, options: ListenOptions) -> None:
+    """Makes a transport tell of a full write buffer before more than `max_waiting` bytes are in it."""
+    if options.max_waiting < transport.get_write_buffer_limits()[1]:
+        transport.set_write_buffer_limits(high=options.max_waiting)
+
+
+def said(error: BaseException) -> str:
+    """What an error says, its name if it says nothing."""
+    return str(error) or type(error).__name__
+
+
+def raw(values: list[str]) -> bytes | None:
+    """A header that may stand once, as the bytes that were sent."""
+    return values[0].encode("ascii", "surrogateescape") if len(values) == 1 else None
 
 
 def address(transport: asyncio.BaseTransport) -> str:
