@@ -202,14 +202,8 @@ class Endpoint:
             return
         if type(message) is Call:
             fingerprint = hash(frame.encode() if isinstance(frame, str) else frame)
-            memory = self._memory
             # The row "new" of the table, by far the most common, without asking for all others.
-            if (
-                self._work is None
-                and self._gate == "pass"
-                and memory.find(fingerprint, now) is None
-                and not memory.is_running(fingerprint)
-            ):
+            if self._work is None and self._gate == "pass" and not self._memory.knows(fingerprint, now):
                 self._work = message
                 self._fingerprint = fingerprint
                 self._events.append(_request(Request, (message,)))

@@ -81,6 +81,13 @@ class Memory:
             self._running = {}
         self._running[fingerprint] = None
 
+    def knows(self, fingerprint: int, now: float) -> bool:
+        """Whether this CALL was answered, or is at work for an earlier connection."""
+        young = self._young
+        if (young is None or fingerprint not in young) and self._old is None and self._running is None:
+            return False
+        return self.find(fingerprint, now) is not None or self.is_running(fingerprint)
+
     def is_running(self, fingerprint: int) -> bool:
         return self._running is not None and fingerprint in self._running
 

@@ -371,11 +371,12 @@ class Connection(Generic[C]):
                     result = self._host.driver.start(result)
                 elif isawaitable(result):
                     result = self._host.driver.start(_awaited(result))
-                if isinstance(result, asyncio.Task):
-                    self._running = _Running(call, result, now, now + self._table.timeout)
-                    result.add_done_callback(self._finished)
-                    return
-                result = self._table.checked(self.context, call, result)
+                if type(result) is not dict:
+                    if isinstance(result, asyncio.Task):
+                        self._running = _Running(call, result, now, now + self._table.timeout)
+                        result.add_done_callback(self._finished)
+                        return
+                    result = self._table.checked(self.context, call, result)
         except (Exception, asyncio.CancelledError):
             log.exception("%s: the handler of %s failed", self.context, call.action)
             result = FAILED
