@@ -122,12 +122,25 @@ bench: .venv/.native .venv/.tools ## Time the codec beside its peers: tables of 
 gate: .venv/.native .venv/.tools ## The performance gate: instruction counts and in-run ratios against the committed bars.
 	$(python) -m benches.gate $(ARGS)
 
+.PHONY: bench-server
+bench-server: .venv/.native .venv/.tools ## Time the server beside its peers: round trips, memory, 100,000 stations, storms, TLS (half an hour; needs go, node).
+	@mkdir -p benches/out
+	$(python) -m benches.server --json benches/out/server.json $(ARGS)
+
+.PHONY: soak
+soak: .venv/.native .venv/.tools ## Half an hour of load with churn: resident memory and object census must stay flat (ARGS="--minutes 5").
+	$(python) -m benches.soak $(ARGS)
+
 .PHONY: bench-pages
 bench-pages: .venv/.tools ## Paste the tables of the last `make bench` into README.md and benches/README.md.
 	$(python) -m benches --markdown README.md
 	$(python) -m benches --markdown
 
 ##@ House
+
+.PHONY: pages
+pages: .venv/.native ## Draw the tables of docs/endpoint.md from the code.
+	$(python) -m evcore.endpoint.tables docs/endpoint.md
 
 .PHONY: clean
 clean: ## Remove what was built: .venv, target, the native module, caches.
