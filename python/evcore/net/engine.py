@@ -187,11 +187,12 @@ class Engine(Protocol):
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         deflate: bool = False,
+        agreed: Callable[[str], None] | None = None,
     ) -> None:
         """Connects as a client that insists on one of `subprotocols`; `sink.opened` has run on return.
 
         `headers` go into the upgrade request, `tls` is for wss URLs (default: the system's CAs), `deflate` offers
-        permessage-deflate. Raises ConnectError.
+        permessage-deflate. `agreed` is told the server's choice before `sink.opened`. Raises ConnectError.
         """
 
 

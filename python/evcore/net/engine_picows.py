@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, cast
 
@@ -419,6 +419,7 @@ class _Picows:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         deflate: bool = False,
+        agreed: Callable[[str], None] | None = None,
     ) -> None:
         options = ListenOptions(max_frame=max_frame)
         peer = _Peer(options, sink)
@@ -431,6 +432,8 @@ class _Picows:
             if chosen not in subprotocols:
                 raise ConnectError(f"the server agreed to {chosen or 'no subprotocol'}")
             peer.confirm(response.headers.getall("Sec-WebSocket-Extensions", []), deflate)
+            if agreed is not None:
+                agreed(chosen)
             return peer
 
         secure = url.startswith("wss:")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import aiofastnet
@@ -292,7 +292,7 @@ class _ServerPeer(_Peer):
 
 
 class _ClientPeer(_Peer):
-    __slots__ = ("_client", "_headers", "_opened", "_waiting")
+    __slots__ = ("_agreed", "_client", "_headers", "_opened", "_waiting")
 
     def __init__(
         self,
@@ -301,8 +301,10 @@ class _ClientPeer(_Peer):
         opened: asyncio.Future[None],
         headers: Mapping[str, str],
         options: ListenOptions,
+        agreed: Callable[[str], None] | None,
     ) -> None:
         super().__init__(client, options)
+        self._agreed = agreed
         self._client = client
         self._headers = headers
         self._waiting = sink
@@ -335,6 +337,8 @@ class _ClientPeer(_Peer):
             self.abort()
         else:
             self._opened.set_result(None)
+            if self._agreed is not None:
+                self._agreed(self._client.subprotocol)
             self._sink = self._waiting
             self._sink.opened(self)
 
@@ -353,6 +357,7 @@ class _Websockets:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         deflate: bool = False,
+        agreed: Callable[[str], None] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         options = ListenOptions(max_frame=max_frame)
@@ -368,7 +373,7 @@ class _Websockets:
             )
 
             def peer() -> _ClientPeer:
-                return _ClientPeer(client, sink, opened, headers or {}, options)
+                return _ClientPeer(client, sink, opened, headers or {}, options, agreed)
 
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 if uri.secure:
