@@ -6,6 +6,7 @@ The programs are built into `cache/`; a tool that is missing, or a build that fa
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import shutil
@@ -23,7 +24,7 @@ from evcore.dispatch import Table
 from evcore.endpoint import Endpoint, Event, Fault, Stray
 from evcore.net.client import connect
 from evcore.net.connection import Connection
-from evcore.net.engine import load
+from evcore.net.engine import Engine, EngineName, load
 from evcore.net.server import Link, Server, ServerOptions
 from tests.integration.conftest import cli, engine, serving, until
 from tests.interop.peers import Ocpp, Peer, Program
@@ -155,12 +156,6 @@ class Side:
     def __str__(self) -> str:
         return self.identity
 
-    def received(self, frame: bytes) -> None:
-        """Handlers and events say enough."""
-
-    def sent(self, frame: bytes) -> None:
-        """Handlers and events say enough."""
-
     def happened(self, event: Event) -> None:
         if isinstance(event, (Fault, Stray)):
             self.faults.append(event)
@@ -227,17 +222,43 @@ def central(engine: Any) -> Callable[..., AbstractAsyncContextManager[Central]]:
     return run
 
 
+class Offering:
+    """An engine whose upgrade requests have these headers, and offer permessage-deflate or not."""
+
+    def __init__(self, engine: Engine, headers: Mapping[str, str], deflate: bool) -> None:
+        self._engine = engine
+        self._headers = headers
+        self._deflate = deflate
+        self.listen = engine.listen
+
+    async def connect(self, url: str, subprotocols: tuple[str, ...], sink: Any, **more: Any) -> None:
+        await self._engine.connect(
+            url, subprotocols, sink, **{**more, "headers": self._headers, "deflate": self._deflate}
+        )
+
+
 @pytest.fixture
 def station() -> Callable[..., AbstractAsyncContextManager[Side]]:
-    """evcore as a station: `station(url, version, answers)`."""
+    """evcore as a station: `station(url, version, answers)`, with a password, offering permessage-deflate, if asked."""
 
     @contextlib.asynccontextmanager
     async def run(
-        url: str, version: str, answers: Mapping[str, Any], identity: str = "CP1", **options: Any
+        url: str,
+        version: str,
+        answers: Mapping[str, Any],
+        identity: str = "CP1",
+        *,
+        engine: EngineName = "picows",
+        password: str | None = None,
+        deflate: bool = False,
     ) -> AsyncIterator[Side]:
         side = Side(identity)
+        headers = {}
+        if password is not None:
+            headers["Authorization"] = f"Basic {base64.b64encode(f'{identity}:{password}'.encode()).decode()}"
+        offering = Offering(load(engine), headers, deflate)
         endpoint = Endpoint(Codec(version), call_timeout=20)
-        connection = await connect(load("picows"), url, identity, endpoint, table_of(answers), side, side, **options)
+        connection = await connect(offering, url, identity, endpoint, table_of(answers), side, side)
         side.connection = connection
         try:
             yield side

@@ -42,7 +42,9 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """`name`: open, closed, call; bad and refused where the peer complains of a message, got or about to be sent."""
+    """`name`: open (its payload: the extensions agreed on, where the peer can tell), closed, call; bad and refused
+    where the peer complains of a message, got or about to be sent.
+    """
 
     name: str
     identity: str = ""
@@ -249,7 +251,9 @@ class Ocpp(Peer):
             assert socket.request is not None
             identity = unquote(socket.request.path.rpartition("/")[2])
             async with self._attend(identity, socket):
-                self.note(Happening("open", identity))
+                self.note(
+                    Happening("open", identity, payload=",".join(each.name for each in socket.protocol.extensions))
+                )
                 await socket.wait_closed()
 
         check = None

@@ -68,7 +68,7 @@ async function listen(order) {
   server.on("client", (client) => {
     clients.set(client.handshake.identity, client);
     attend(client);
-    write({ event: "open", identity: client.handshake.identity, payload: client.handshake.headers });
+    write({ event: "open", identity: client.handshake.identity, payload: Object.keys(client._ws._extensions).join() });
   });
   const http = await server.listen(0, "127.0.0.1");
   return { port: http.address().port };
