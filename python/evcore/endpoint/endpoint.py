@@ -217,6 +217,8 @@ class Endpoint:
             self._answered(pending, message, now)
         else:
             reason: Any = next((end for call_id, end in self._settled or () if call_id == message.id), "unknown")
+            if reason == "late" and self._outbox is not None and isinstance(message, CallResult):
+                self._outbox.answered_late(message.id, message.payload)
             self._events.append(Stray(message, reason))
 
     def _called(self, call: Call, fingerprint: int, now: float) -> None:
@@ -277,7 +279,10 @@ class Endpoint:
             if isinstance(message, CallResult) and isinstance(message.payload, Mapping):
                 boot.answered(message.payload.get("status"))
             self._look_up_gates()
-        self._settle(pending, "CALLRESULT" if isinstance(message, CallResult) else "CALLERROR", now)
+        if isinstance(message, CallResult):
+            self._settle(pending, "CALLRESULT", now, message.payload)
+        else:
+            self._settle(pending, "CALLERROR", now)
 
     def _refused(self, error: PayloadError, now: float) -> None:
         pending, message = self._pending, error.message
@@ -293,7 +298,7 @@ class Endpoint:
             if error.reply is not None:
                 self._frames.append(error.reply)
             self._events.append(Failure(pending.id, pending.action, "invalid", error))
-            self._settle(pending, "unacceptable CALLRESULT", now)
+            self._settle(pending, "unacceptable CALLRESULT", now, message.payload)
 
     def _unreadable(self, error: FrameError, now: float) -> None:
         self._events.append(Fault(error))
@@ -350,9 +355,9 @@ class Endpoint:
                 self._boot.trigger(triggered)
         return call_id
 
-    def store(self, action: str, payload: Any, now: float) -> str:
+    def store(self, action: str, payload: Any, now: float, *, transaction: str = "") -> str:
         """Puts a transaction message into the outbox and returns its id. It is sent in its turn, again after a failure,
-        and on later connections; `Answer` ends it, or `Discarded`.
+        and on later connections; `Answer` ends it, or `Discarded`. `transaction`: see `outbox`.
 
         Raises PayloadError, OutboxFull, OSError of the outbox's journal; ValueError without an outbox.
         """
@@ -360,8 +365,13 @@ class Endpoint:
         if outbox is None:
             raise ValueError("this endpoint has no outbox")
         call_id = self._new_id()
-        outbox.put(call_id, action, self._codec.encode(Call(call_id, action, payload)), dispensable(action, payload))
-        self._events.extend(Discarded(stored, "room") for stored in outbox.dropped())
+        frame = self._codec.encode(Call(call_id, action, payload))
+        try:
+            outbox.put(
+                call_id, action, frame, dispensable(action, payload), version=self.version, transaction=transaction
+            )
+        finally:
+            self._events.extend(Discarded(stored, "room") for stored in outbox.dropped())
         if not self._lost:
             self._next_call(now)
         return call_id
@@ -420,7 +430,8 @@ class Endpoint:
         pending = self._pending
         self._pending, self._deadline = None, None
         if pending is not None and pending.stored is not None and self._outbox is not None:
-            self._outbox.lost(pending.stored)
+            if self._outbox.lost(pending.stored):
+                self._events.append(Discarded(pending.stored, "attempts"))
         elif pending is not None:
             self._events.append(Failure(pending.id, pending.action, "lost"))
         self._events.extend(Failure(outgoing.id, outgoing.action, "lost") for outgoing in self._queue or ())
@@ -502,7 +513,7 @@ class Endpoint:
         self._deadline = now + outgoing.timeout
         self._frames.append(outgoing.frame)
 
-    def _settle(self, pending: _Outgoing, ending: Ending, now: float) -> None:
+    def _settle(self, pending: _Outgoing, ending: Ending, now: float, payload: Any = None) -> None:
         """The outstanding own CALL is over; the next one goes."""
         end = ENDS[ending]
         if self._settled is None:
@@ -512,7 +523,7 @@ class Endpoint:
         stored, outbox = pending.stored, self._outbox
         if stored is not None and outbox is not None:
             if end.taken:
-                outbox.answered(stored)
+                outbox.answered(stored, payload)
             elif outbox.failed(stored, now):
                 self._events.append(Discarded(stored, "attempts"))
         self._next_call(now)
@@ -528,7 +539,7 @@ class Endpoint:
                     self._transmit(outgoing, now)
                     return
         outbox = self._outbox
-        if outbox is not None and self._own_gate == "pass" and (stored := outbox.head(now)) is not None:
+        if outbox is not None and self._own_gate == "pass" and (stored := outbox.head(now, self.version)):
             outbox.transmitted(stored)
             self._transmit(_Outgoing(stored.id, stored.action, stored.frame, self._call_timeout, None, stored), now)
 
@@ -536,7 +547,7 @@ class Endpoint:
         times = [] if self._deadline is None else [self._deadline]
         times.extend(outgoing.expires for outgoing in self._queue or () if outgoing.expires is not None)
         if self._outbox is not None and self._pending is None and self._own_gate == "pass" and not self._lost:
-            due = self._outbox.due
+            due = self._outbox.due(self.version)
             if due is not None:
                 times.append(due)
         return min(times, default=None)

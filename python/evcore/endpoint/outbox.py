@@ -1,22 +1,34 @@
 """A station's transaction messages, kept until the CSMS has answered them (OCPP 1.6 section 3.7, 2.x E04 and E13).
 
 Comes in: messages to store, the outcome of each transmission, the time. Goes out: the one to transmit next, in the
-order they were stored: while the first is waiting for its next attempt the later ones wait too. An outbox outlives the
-connections of its station; with a `Journal` it outlives the process.
+order they were stored: while the first is waiting for its next attempt the later ones wait too, and one is on its way
+at a time. An outbox outlives the connections of its station; with a `Journal` it outlives the process.
 
 A message that failed waits `interval` times the number of transmissions so far before the next one, and is discarded
 after `attempts` of them. A full outbox gives up what a bill can do without: intermediate readings, every second one
 first, never the beginning or the end of a transaction; when there is nothing left to give up, storing is refused.
+
+A frame is of the version it was stored under. Over a connection of another version it is not sent: it waits for its
+own, and messages of the version at hand pass it. `of_other_versions` tells what waits so, `remove` gives it up.
+
+OCPP 1.6 numbers transactions in the answer to StartTransaction, and what follows has to carry that number. Messages
+stored before it is known name their `transaction` in words of the station's own and carry `UNNUMBERED` in its place
+(errata sheet 3.18): the number is put into them when it comes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-__all__ = ["Journal", "Outbox", "OutboxFull", "Stored"]
+__all__ = ["UNNUMBERED", "Journal", "Outbox", "OutboxFull", "Stored", "dispensable"]
+
+#: The transactionId of a 1.6 message whose transaction has no number yet.
+UNNUMBERED: Final = -1
+
+_MEMBER: Final = b'"transactionId":'
 
 
 class OutboxFull(Exception):
@@ -25,8 +37,9 @@ class OutboxFull(Exception):
 
 @dataclass(slots=True)
 class Stored:
-    """A message on its way, as the frame that will be sent. `number` orders them; `transmissions` were made; the next
-    one is not made before `due` (seconds). `dispensable`: the transaction can be billed without it.
+    """A message on its way, as the frame that will be sent. `number` orders them; `transmissions` were made, `losses`
+    of them ended with their connection; the next one is not made before `due` (seconds). `dispensable`: the transaction
+    can be billed without it. `version`: that of its frame, empty for any. `transaction`: the station's own name of it.
     """
 
     number: int
@@ -36,6 +49,9 @@ class Stored:
     dispensable: bool = False
     transmissions: int = 0
     due: float = 0.0
+    losses: int = 0
+    version: str = ""
+    transaction: str = ""
 
 
 def dispensable(action: str, payload: Any) -> bool:
@@ -46,7 +62,11 @@ def dispensable(action: str, payload: Any) -> bool:
 
 
 class Journal(Protocol):
-    """Where an outbox keeps its messages beyond the process. May raise OSError in `stored`: then nothing was stored."""
+    """Where an outbox keeps its messages beyond the process.
+
+    `load` and `stored` may raise OSError, and then nothing was stored. `changed` and `removed` must not raise: they are
+    called while frames are being handled, and what they fail to note costs at worst one more transmission.
+    """
 
     def load(self) -> Iterable[Stored]:
         """What is left of earlier processes, in order."""
@@ -54,28 +74,42 @@ class Journal(Protocol):
 
     def stored(self, stored: Stored) -> None: ...
 
-    def transmitted(self, stored: Stored) -> None: ...
+    def changed(self, stored: Stored) -> None:
+        """Its frame, `transmissions` or `losses` are other ones now."""
 
     def removed(self, stored: Stored) -> None: ...
 
 
 class Outbox:
     """`attempts` and `interval` (seconds) are TransactionMessageAttempts and TransactionMessageRetryInterval of 1.6,
-    MessageAttempts and MessageAttemptInterval (instance TransactionEvent) of 2.x. `size`: messages held at most.
+    MessageAttempts and MessageAttemptInterval (instance TransactionEvent) of 2.x; they may be set at any time. `size`:
+    messages held at most. `losses`: connections that may end while a message waits for its answer without that being
+    counted, for the CSMS may never have seen it; beyond, such an end is a failed transmission, so that a message that
+    makes the CSMS hang up does not hold up the others for good.
+
+    Raises ValueError; OSError of the journal.
     """
 
-    __slots__ = ("_dropped", "_journal", "_number", "_stored", "attempts", "interval", "size")
+    __slots__ = ("_dropped", "_journal", "_number", "_out", "_stored", "attempts", "interval", "losses", "size")
 
     def __init__(
-        self, *, attempts: int = 3, interval: float = 60.0, size: int = 1000, journal: Journal | None = None
+        self,
+        *,
+        attempts: int = 3,
+        interval: float = 60.0,
+        size: int = 1000,
+        losses: int = 10,
+        journal: Journal | None = None,
     ) -> None:
-        if attempts < 1 or interval < 0 or size < 1:
-            raise ValueError("attempts and size must be at least 1, interval at least 0")
+        if attempts < 1 or interval < 0 or size < 1 or losses < 0:
+            raise ValueError("attempts and size must be at least 1, interval and losses at least 0")
         self.attempts = attempts
         self.interval = interval
         self.size = size
+        self.losses = losses
         self._journal = journal
         self._stored: OrderedDict[int, Stored] = OrderedDict()
+        self._out: Stored | None = None
         self._dropped: list[Stored] = []
         self._number = 0
         if journal is not None:
@@ -86,69 +120,136 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._stored)
 
-    def put(self, call_id: str, action: str, frame: bytes, dispensable: bool) -> Stored:
-        """Stores a message as the last. Raises OutboxFull; OSError of the journal."""
+    def __iter__(self) -> Iterator[Stored]:
+        """What waits, in order; a copy is needed where it may change meanwhile."""
+        return iter(self._stored.values())
+
+    def put(
+        self, call_id: str, action: str, frame: bytes, dispensable: bool, *, version: str = "", transaction: str = ""
+    ) -> Stored:
+        """Stores a message as the last. Raises OutboxFull; OSError of the journal, and then it is not stored."""
         if len(self._stored) >= self.size:
             self._make_room()
-        stored = Stored(self._number + 1, call_id, action, frame, dispensable)
+        stored = Stored(self._number + 1, call_id, action, frame, dispensable, version=version, transaction=transaction)
         if self._journal is not None:
             self._journal.stored(stored)
         self._number += 1
         self._stored[stored.number] = stored
         return stored
 
-    def head(self, now: float) -> Stored | None:
-        """The message to transmit now."""
-        for stored in self._stored.values():
-            return stored if stored.due <= now else None
-        return None
+    def head(self, now: float, version: str = "") -> Stored | None:
+        """The message to transmit now over a connection of `version`."""
+        stored = self._first(version)
+        return stored if stored is not None and stored.due <= now else None
 
-    @property
-    def due(self) -> float | None:
-        """When the first message may be transmitted, or None."""
-        for stored in self._stored.values():
-            return stored.due
-        return None
+    def due(self, version: str = "") -> float | None:
+        """When the first message may be transmitted over a connection of `version`, or None."""
+        stored = self._first(version)
+        return None if stored is None else stored.due
+
+    def of_other_versions(self, version: str) -> list[Stored]:
+        """What cannot be sent over a connection of `version`."""
+        return [stored for stored in self._stored.values() if stored.version not in ("", version)]
 
     def transmitted(self, stored: Stored) -> None:
-        """It is on the wire."""
+        """It is about to go out; noted before it does."""
+        self._out = stored
         stored.transmissions += 1
         if self._journal is not None:
-            self._journal.transmitted(stored)
+            self._journal.changed(stored)
 
-    def answered(self, stored: Stored) -> None:
-        """The CSMS has taken it."""
-        self._remove(stored)
+    def answered(self, stored: Stored, payload: Any = None) -> None:
+        """The CSMS has taken it. `payload`: that of the CALLRESULT, where there was one that could be read."""
+        if stored.action == "StartTransaction" and stored.transaction and isinstance(payload, Mapping):
+            number = payload.get("transactionId", payload.get("transaction_id"))
+            # Numbers first: if the process ends between the two, the StartTransaction is sent again and answered again.
+            if type(number) is int:
+                self._number_transaction(stored.transaction, number)
+        self.remove(stored)
+
+    def answered_late(self, call_id: str, payload: Any) -> bool:
+        """A CALLRESULT came after its transmission was given up: the message need not be sent again. Tells whether
+        there was such a message.
+        """
+        for stored in self._stored.values():
+            if stored.id == call_id:
+                if stored is self._out:
+                    return False
+                self.answered(stored, payload)
+                return True
+        return False
 
     def failed(self, stored: Stored, now: float) -> bool:
         """No answer, or a CALLERROR. Tells whether that was the last attempt and the message is discarded."""
         if stored.transmissions >= self.attempts:
-            self._remove(stored)
+            self.remove(stored)
             return True
+        self._out = None
         stored.due = now + self.interval * stored.transmissions
         return False
 
-    def lost(self, stored: Stored) -> None:
-        """The connection went with the answer outstanding: due at once on the next one, and not counted, because the
-        CSMS may never have seen it.
+    def lost(self, stored: Stored) -> bool:
+        """The connection went with the answer outstanding. Due at once on the next one, and not counted unless that has
+        happened too often; tells whether the message is discarded.
         """
-        stored.transmissions -= 1
+        self._out = None
+        stored.losses += 1
         stored.due = 0.0
+        if stored.losses <= self.losses:
+            stored.transmissions -= 1
+        elif stored.transmissions >= self.attempts:
+            self.remove(stored)
+            return True
+        if self._journal is not None:
+            self._journal.changed(stored)
+        return False
+
+    def remove(self, stored: Stored) -> None:
+        """It need not be sent any more."""
+        if stored is self._out:
+            self._out = None
+        if self._stored.pop(stored.number, None) is not None and self._journal is not None:
+            self._journal.removed(stored)
 
     def dropped(self) -> list[Stored]:
         """What was given up for room since the last reading."""
         dropped, self._dropped = self._dropped, []
         return dropped
 
-    def _remove(self, stored: Stored) -> None:
-        if self._stored.pop(stored.number, None) is not None and self._journal is not None:
-            self._journal.removed(stored)
+    def _first(self, version: str) -> Stored | None:
+        if self._out is not None:
+            return None
+        for stored in self._stored.values():
+            if not version or stored.version in ("", version):
+                return stored
+        return None
+
+    def _number_transaction(self, transaction: str, number: int) -> None:
+        for stored in self._stored.values():
+            if stored.transaction == transaction and stored.action != "StartTransaction":
+                frame = _numbered(stored.frame, number)
+                if frame != stored.frame:
+                    stored.frame = frame
+                    if self._journal is not None:
+                        self._journal.changed(stored)
 
     def _make_room(self) -> None:
-        # The first may be on the wire at this moment: it stays.
-        dispensable = [stored for stored in list(self._stored.values())[1:] if stored.dispensable]
+        dispensable = [stored for stored in self._stored.values() if stored.dispensable and stored is not self._out]
         if not dispensable:
             raise OutboxFull(f"{len(self._stored)} transaction messages are waiting and none can be given up")
         for stored in dispensable[::2]:
-            self._remove(stored)
+            self.remove(stored)
             self._dropped.append(stored)
+
+
+def _numbered(frame: bytes, number: int) -> bytes:
+    """The frame of a 1.6 message with `number` in place of UNNUMBERED.
+
+    In JSON a quote within a string stands behind a backslash, so the member's name with its quotes and colon is found
+    nowhere but where it is a member; the messages that have it have it once.
+    """
+    before, member, after = frame.partition(_MEMBER)
+    old = str(UNNUMBERED).encode()
+    if not member or not after.startswith(old) or after[len(old) : len(old) + 1] not in (b",", b"}"):
+        return frame
+    return b"%b%b%d%b" % (before, member, number, after[len(old) :])
