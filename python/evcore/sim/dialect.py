@@ -1,60 +1,95 @@
-"""What differs between the versions for a simulated station: the messages of its scenario, the answers it gives."""
+"""What differs between the versions for a simulated station: the messages it sends, the orders it obeys."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from evcore.dispatch import Table
-from evcore.sim.charge import Car
-from evcore.sim.station import Charge, SimulatedStation
+from evcore.sim.connector import Charge, Connector
+from evcore.sim.meter import Reading
 
-__all__ = ["Dialect"]
+if TYPE_CHECKING:
+    from evcore.sim.station import Order, Station
 
-VENDOR = "evcore"
-MODEL = "Simulator"
+__all__ = ["Dialect", "reading"]
 
 
 class Dialect(ABC):
-    """One OCPP version as a station speaks it. Methods that send raise CallFailed."""
+    """One OCPP version as a station speaks it. What is async runs in a strand and sends; a message that cannot be sent
+    is dropped, or kept where it is a transaction message. Shared by all stations.
+    """
 
     version: ClassVar[str]
-    table: ClassVar[Table[SimulatedStation]]
+    subprotocol: ClassVar[str]
+    orders: Mapping[str, Order]
+    #: Transaction messages, which are kept until they are answered.
+    stored: ClassVar[frozenset[str]]
 
     @abstractmethod
-    async def boot(self, station: SimulatedStation, reason: str) -> Mapping[str, Any]:
-        """BootNotification; returns its answer. `reason` is a 2.x BootReason."""
+    def boot(self, station: Station) -> Mapping[str, Any]:
+        """The payload of its BootNotification."""
 
     @abstractmethod
-    def connector_status(self, status: str) -> str:
-        """A 1.6 connector status in this version's words."""
+    async def report(self, station: Station, connector: Connector) -> None:
+        """StatusNotification, when the CSMS does not know the status."""
 
     @abstractmethod
-    async def send_status(self, station: SimulatedStation) -> None:
-        """StatusNotification of the connector."""
+    async def fault(self, station: Station, connector: Connector, code: str, *, cleared: bool) -> None:
+        """What is said of a fault beyond the status. `code`: a 1.6 error code."""
 
     @abstractmethod
-    def token(self, station: SimulatedStation) -> Mapping[str, Any]:
+    def token(self, station: Station) -> Any:
         """A driver's token, as this version's messages carry it."""
 
     @abstractmethod
-    async def authorize(self, station: SimulatedStation, token: Mapping[str, Any]) -> bool:
-        """Authorize; whether the token was accepted."""
+    def token_text(self, token: Any) -> str: ...
 
     @abstractmethod
-    async def start(self, station: SimulatedStation, car: Car, token: Mapping[str, Any], remote: int | None) -> Charge:
-        """Begins a transaction. `remote`: the 2.x remoteStartId that asked for it."""
+    async def authorize(self, station: Station, token: Any) -> bool | None:
+        """Authorize; None when there was no answer."""
 
     @abstractmethod
-    async def sample(self, station: SimulatedStation, charge: Charge, context: str) -> None:
+    def transaction_id(self, charge: Charge) -> str:
+        """The id the CSMS knows the transaction by."""
+
+    @abstractmethod
+    async def start(self, station: Station, connector: Connector, charge: Charge) -> None:
+        """The transaction begins."""
+
+    @abstractmethod
+    async def state_changed(self, station: Station, connector: Connector, charge: Charge) -> None: ...
+
+    @abstractmethod
+    async def rate_changed(self, station: Station, connector: Connector, charge: Charge) -> None:
+        """The limit is another one."""
+
+    @abstractmethod
+    async def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> None:
         """Meter values of the transaction. `context`: a ReadingContext."""
 
     @abstractmethod
-    async def stop(self, station: SimulatedStation, charge: Charge, reason: str) -> None:
-        """Ends the transaction. `reason`: Remote, Reset, Local or EVDisconnected."""
+    async def stop(self, station: Station, connector: Connector, charge: Charge, reason: str) -> None:
+        """The transaction ends. `reason`: Remote, Reset, Local, EVDisconnected, DeAuthorized, Fault, Unlock."""
+
+    @abstractmethod
+    def dispensable(self, action: str, arguments: tuple[Any, ...]) -> bool:
+        """Whether a stored message may be given up when there is no room: readings between begin and end."""
+
+    @abstractmethod
+    async def firmware_status(self, station: Station, status: str, request: int | None) -> None:
+        """`status`: a 2.x FirmwareStatus. `request`: what asked for it, None for 1.6 UpdateFirmware."""
+
+    @abstractmethod
+    async def log_status(self, station: Station, status: str, request: int | None) -> None:
+        """`status`: a 2.x UploadLogStatus. `request`: None for 1.6 GetDiagnostics."""
 
 
-def random_token(station: SimulatedStation) -> str:
-    """The UID of a seven-byte RFID card, as hex digits."""
-    return f"04{station.rng.getrandbits(48):012X}"
+def reading(station: Station, connector: Connector, charge: Charge | None) -> Reading:
+    """What the connector's meter shows."""
+    voltage = station.supply.voltage + station.rng.uniform(-3.0, 3.0)
+    if charge is None:
+        return Reading(station.time(), connector.register, 0.0, 0.0, voltage, 0.0, station.supply.phases)
+    car = charge.car
+    register = charge.begun + car.drawn
+    return Reading(station.time(), register, car.watts, car.current, voltage, car.soc, car.phases)

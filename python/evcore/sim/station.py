@@ -1,272 +1,711 @@
-"""A simulated station: boot, plug-in, authorization, a charge with meter values, unplug.
+"""A simulated station: its line to the CSMS, its clock, its boot, its queue of transaction messages.
 
-Comes in: a connection, a seed, a speed. Goes out: OCPP messages of one version (through a dialect) and lines that say
-what happens. Orders of the CSMS (remote start and stop, reset, availability) set wishes here, which the scenario obeys
-at its next step.
+In: frames of the CSMS, timers, the engine's word on the connection. Out: CALLs and answers of one version (through its
+dialect), counters. What happens at its connectors is in `visit`, what the CSMS may order in `orders_v16` and
+`orders_v2`.
+
+Its life is one sequence: while it waits for an answer or for a connection, its clock stands and its timers wait, and
+goes on where it stood. So the messages of a station depend on its seed alone, not on how fast the CSMS answers; only
+orders of the CSMS, lost connections and refusals change them.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+import logging
+import types
+from collections import deque
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from evcore.endpoint import EndpointError
-from evcore.net.connection import CallFailed, Connection
-from evcore.sim.charge import Car, Reading
-from evcore.sim.device import Device
+from evcore import Codec
+from evcore.endpoint import Answer, Boot, Endpoint, EndpointError, Failure, Fault, Memory, Request, Stray
+from evcore.errors import PayloadError
+from evcore.message import Call, CallError, CallResult
+from evcore.net.engine import Wire
+from evcore.sim import visit
+from evcore.sim.connector import Charge, Connector
+from evcore.sim.profiles import Charging, Profile, Profiles, Supply
+from evcore.sim.quirks import QUIRKS, Quirk, misbehaving
+from evcore.sim.rng import Rng
+from evcore.sim.settings import Settings
+from evcore.sim.strand import Strand
+from evcore.sim.timers import Entry
 
 if TYPE_CHECKING:
     from evcore.sim.dialect import Dialect
+    from evcore.sim.fleet import Fleet
+    from evcore.sim.scenario import Model
 
-__all__ = ["BootRefused", "Clock", "SimulatedStation", "Tally"]
+__all__ = ["Order", "Station"]
 
-#: Boots a CSMS may decline before the station gives up.
-MAX_BOOTS: Final = 5
+log = logging.getLogger("evcore.sim")
 
+#: What an order of the CSMS is answered with: a CALLRESULT's payload.
+Order = Callable[["Station", Any], Mapping[str, Any]]
 
-class BootRefused(Exception):
-    """The CSMS did not accept the station."""
-
-
-class Clock:
-    """Simulated time: starts now, runs `speed` times as fast."""
-
-    def __init__(self, speed: float) -> None:
-        self._speed = speed
-        self._start = datetime.now(UTC)
-        self._began = perf_counter()
-
-    def now(self) -> datetime:
-        return self._start + timedelta(seconds=(perf_counter() - self._began) * self._speed)
-
-    def text(self) -> str:
-        return self.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-    def real(self, seconds: float) -> float:
-        """Seconds to wait in reality."""
-        return seconds / self._speed
+#: Seconds until a station asks again whose BootNotification was declined without an interval, or not answered.
+_BOOT_AGAIN: Final = 60.0
 
 
-@dataclass(slots=True)
-class Tally:
-    """What a run came to. Energies in Wh, times in real seconds."""
+class _Stored:
+    """A transaction message that waits. `make(*arguments)` is its payload, made when it is sent: by then the CSMS may
+    have given the transaction its id. `then` gets the answer.
+    """
 
-    charges: int = 0
-    energy: float = 0.0
-    calls: int = 0
-    failed: int = 0
-    answered: int = 0
-    slowest: float = 0.0
-    waited: float = 0.0
-
-
-@dataclass(slots=True)
-class Wishes:
-    """What the CSMS asked for and the scenario has not done yet."""
-
-    start: Mapping[str, Any] | None = None
-    stop: bool = False
-    reset: str | None = None
-
-
-@dataclass(slots=True)
-class Charge:
-    """The transaction under way. `seq`: the next sequence number (2.x)."""
-
-    id: str
-    car: Car
-    begun: float
-    seq: int = 0
-    token: Mapping[str, Any] = field(default_factory=dict)
-    remote: int | None = None
-
-
-class SimulatedStation:
-    """State and scenario of one station with one EVSE and one connector."""
+    __slots__ = ("action", "arguments", "due", "make", "then", "transmissions")
 
     def __init__(
-        self, identity: str, dialect: Dialect, *, seed: int | None, speed: float, say: Callable[[str], None]
+        self, action: str, make: Callable[..., Any], arguments: tuple[Any, ...], then: Any, due: float
     ) -> None:
+        self.action = action
+        self.make = make
+        self.arguments = arguments
+        self.then = then
+        self.due = due
+        self.transmissions = 0
+
+
+class Station:
+    """One station of a fleet. Implements `evcore.net.engine.Sink` for its connections, one at a time."""
+
+    __slots__ = (
+        "_backlog", "_beating", "_booting", "_counter", "_draining", "_memory", "_pending", "boot", "boot_reason",
+        "busy", "connectors", "dialect", "endpoint", "epoch", "failure", "firmware", "fleet", "heartbeat_interval",
+        "identity", "jobs", "leaving", "list_version", "local_list", "model", "net", "now", "number", "outbox",
+        "profiles", "quirks", "rng", "running", "settings", "supply", "tries", "visits", "was_accepted", "wire",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        identity: str,
+        dialect: Dialect,
+        model: Model,
+        quirks: tuple[str, ...],
+        seed: int,
+        number: int,
+    ) -> None:
+        self.fleet = fleet
+        self.number = number
         self.identity = identity
-        self.rng = random.Random(seed)
-        self.clock = Clock(speed)
-        self.device = Device()
-        self.tally = Tally()
-        self.wishes = Wishes()
-        self.charge: Charge | None = None
-        self.status = ""
-        self.operative = True
-        self.register = float(self.rng.randrange(10_000, 9_000_000))
-        self.connection: Connection[SimulatedStation] | None = None
         self.dialect = dialect
-        self._say = say
-        self._changed = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.model = model
+        self.rng = Rng(seed, f"{identity}/life")
+        # The line has numbers of its own, so that a lost connection does not change the cars that come.
+        self.net = Rng(seed, f"{identity}/line")
+        self.quirks: tuple[Quirk, ...] = tuple(QUIRKS[number] for number in quirks)
+        self.supply = (
+            Supply(1000 * model.power, 0, model.voltage)
+            if model.current == "DC"
+            else Supply(1000 * model.power, model.phases, 230.0)
+        )
+        self.settings = Settings()
+        self.connectors = tuple(
+            Connector(number + 1, float(self.rng.below(9_000_000))) for number in range(model.connectors)
+        )
+        self.firmware = model.firmware
+        self.heartbeat_interval = model.heartbeat_interval
+        if model.sample_interval != 60:
+            self.settings.put("MeterValueSampleInterval", str(round(model.sample_interval)))
+        if model.connectors != 1:
+            self.settings.put("NumberOfConnectors", str(model.connectors))
+        self.profiles: Profiles | None = None
+        self.local_list: dict[str, str] | None = None
+        self.list_version = 0
+        self.jobs: dict[str, Strand] | None = None
+        self.visits = 0
+        self.leaving = False
+        # The clock and what runs by it.
+        self.now = 0.0
+        self.epoch = 0
+        self.busy = 0
+        self.running: Strand | None = None
+        self._backlog: list[Entry] | None = None
+        # The line.
+        self.wire: Wire | None = None
+        self.endpoint: Endpoint | None = None
+        self.boot = Boot()
+        self.boot_reason = "PowerUp"
+        """A 2.x BootReason."""
+        self.was_accepted = False
+        self.tries = 0
+        self.failure: str | None = None
+        """Why the last CALL got no result: an error code, or `offline`, `timeout`, `lost`, `invalid`."""
+        self.outbox: deque[_Stored] | None = None
+        self._memory: Memory | None = None
+        self._pending: dict[str, tuple[Strand | None, str, float]] = {}
+        self._counter = 0
+        self._booting: Strand | None = None
+        self._draining: Strand | None = None
+        self._beating = -1
 
     def __str__(self) -> str:
         return self.identity
 
-    def say(self, sentence: str) -> None:
-        self._say(f"{self.clock.now():%H:%M:%S} {self.identity} {sentence}")
+    def say(self, sentence: str, *values: object) -> None:
+        """A line for people, where somebody listens."""
+        say = self.fleet.say
+        if say is not None:
+            say(f"{self.fleet.clock.text(self.now)[11:19]} {self.identity} {sentence.format(*values)}")
 
-    async def call(self, action: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A CALL to the CSMS. Raises CallFailed."""
-        assert self.connection is not None
-        self.tally.calls += 1
-        began = perf_counter()
+    def has(self, number: str) -> bool:
+        """Whether it has this quirk."""
+        return any(quirk.number == number for quirk in self.quirks)
+
+    @property
+    def online(self) -> bool:
+        """Whether it may send what it likes."""
+        return self.wire is not None and self.boot.status == "accepted"
+
+    def time(self) -> str:
+        return self.fleet.clock.text(self.now)
+
+    # -- the clock ----------------------------------------------------------------------------------------------------
+
+    def push(self, after: float, target: Callable[[Station], None]) -> None:
+        """`target(self)` after so many seconds, unless the station restarts in the meantime."""
+        self.fleet.timers.push(self.now + after, self, target, self.epoch)
+
+    def spawn(self, coroutine: Coroutine[None, Any, None]) -> Strand:
+        """Runs a coroutine as a strand, from the next look at the timers on."""
+        strand = Strand(coroutine, self.now)
+        self.fleet.timers.push(self.now, self, strand, strand.token)
+        return strand
+
+    def wake(self, strand: Strand | None) -> None:
+        """Ends the pause of a strand that sleeps; one that waits for an answer looks for itself afterwards."""
+        if strand is not None and not strand.over:
+            self.fleet.timers.push(self.now, self, strand, strand.token)
+
+    @types.coroutine
+    def sleep(self, seconds: float) -> Generator[None, Any, float]:
+        """Lets simulated time pass; returns how much did, less than `seconds` where the strand was woken."""
+        strand = self.running
+        assert strand is not None
+        strand.began = self.now
+        self.fleet.timers.push(self.now + max(0.0, seconds), self, strand, strand.token)
+        elapsed: float = yield
+        return elapsed
+
+    def ring(self, entry: Entry) -> None:
+        if self.busy:
+            if self._backlog is None:
+                self._backlog = []
+            self._backlog.append(entry)
+            return
+        at, _, _, target, token = entry
+        if type(target) is Strand:
+            if target.token == token and target.coroutine is not None:
+                self.now = max(self.now, at)
+                self._resume(target, self.now - target.began)
+        elif token == self.epoch:
+            self.now = max(self.now, at)
+            self._guard(target)
+
+    def _guard(self, target: Callable[[Station], None]) -> None:
         try:
-            answer = await self.connection.call(action, payload)
-        except EndpointError as error:
-            self.tally.failed += 1
-            raise CallFailed(action, "lost", str(error)) from None
-        except CallFailed as error:
-            self.tally.failed += 1
-            self.say(f"got no answer to {error}")
-            raise
-        took = perf_counter() - began
-        self.tally.answered += 1
-        self.tally.waited += took
-        self.tally.slowest = max(self.tally.slowest, took)
+            target(self)
+        except Exception:
+            log.exception("%s: the simulation failed", self)
+            self.fleet.tally.broken += 1
+
+    def _resume(self, strand: Strand, value: Any) -> None:
+        before, self.running = self.running, strand
+        try:
+            strand.resume(value)
+        except Exception:
+            log.exception("%s: the simulation failed", self)
+            self.fleet.tally.broken += 1
+        finally:
+            self.running = before
+
+    def release(self) -> None:
+        """What it waited for is there: the clock goes on."""
+        self.busy -= 1
+        if not self.busy and self._backlog:
+            backlog, self._backlog = self._backlog, None
+            self.fleet.timers.restore(backlog)
+
+    def _catch_up(self) -> None:
+        """Something came from outside: the clock shows what it shows elsewhere."""
+        if not self.busy:
+            self.now = max(self.now, self.fleet.timers.now())
+
+    # -- the line -----------------------------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Tries to connect; until it is clear whether it worked, time stands."""
+        if self.wire is not None:
+            return
+        self.busy += 1
+        self.fleet.connect(self)
+
+    def opened(self, wire: Wire) -> None:
+        tally = self.fleet.tally
+        tally.connected += 1
+        tally.connects += 1
+        if self.was_accepted:
+            tally.reconnects += 1
+        if self._memory is None:
+            self._memory = Memory()
+        self._memory.reconnected()
+        self.wire = wire
+        self.tries = 0
+        codec: Codec = self.fleet.codecs[self.dialect.version]
+        if self.quirks:
+            codec = misbehaving(self.dialect.subprotocol, tuple(quirk.number for quirk in self.quirks))
+        self.endpoint = Endpoint(
+            codec,
+            role="station",
+            memory=self._memory,
+            boot=self.boot,
+            call_timeout=self.fleet.scenario.network.message_timeout,
+            new_id=self._new_id,
+        )
+        self.say("is connected to {}, {}", self.fleet.url, self.dialect.subprotocol)
+        self.push(0.0, Station._online)
+        self.release()
+
+    def refused(self, reason: str) -> None:
+        """The connection did not come about."""
+        self.fleet.tally.connect_failures += 1
+        self.say("is not connected: {}", reason)
+        network = self.fleet.scenario.network
+        wait = network.backoff_minimum * 2 ** min(self.tries, network.backoff_repeats)
+        self.tries += 1
+        self.push(wait + network.backoff_random * self.net.random(), Station.connect)
+        self.release()
+
+    def heard(self) -> None:
+        """Liveness is the CSMS's business here: the line is simulated by whoever drops it."""
+
+    def closed(self) -> None:
+        wanted = self.wire is None
+        self.fleet.tally.connected -= 1
+        if not wanted:
+            # A transaction message is sent again; whether it arrives is counted there.
+            self.fleet.tally.lost += sum(action not in self.dialect.stored for _, action, _ in self._pending.values())
+        self.wire = None
+        if self.endpoint is not None:
+            self.endpoint.lost()
+            self._work()
+            self.endpoint = None
+        for strand in (self._booting, self._draining):
+            if strand is not None and strand is not self.running:
+                strand.end()
+        self._booting = self._draining = None
+        if wanted:
+            self.release()
+        else:
+            self._catch_up()
+            self.fleet.tally.lost_connections += 1
+            self.say("has lost its connection")
+            if self.fleet.lost(self):
+                network = self.fleet.scenario.network
+                self.push(network.backoff_minimum + network.backoff_random * self.net.random(), Station.connect)
+
+    def drop(self, *, rudely: bool) -> None:
+        """Ends the connection; time stands until it is gone."""
+        wire, self.wire = self.wire, None
+        if wire is None:
+            return
+        self.busy += 1
+        self.fleet.tally.drops += 1
+        if rudely:
+            wire.abort()
+        else:
+            wire.close(1000)
+
+    def go_offline(self, seconds: float) -> None:
+        """The line is dead for so long."""
+        if self.wire is not None:
+            self.say("is offline for {:.0f} s", seconds)
+            self.drop(rudely=True)
+            self.push(seconds, Station.connect)
+
+    def leave(self) -> None:
+        """For good."""
+        self.leaving = True
+        self.epoch += 1
+        self.drop(rudely=False)
+        self.fleet.left(self)
+
+    def restart(self, reason: str, seconds: float) -> None:
+        """Goes down and comes up again after so many seconds: connection, profiles of transactions and all that was
+        under way are gone, what is stored stays.
+        """
+        self.epoch += 1
+        for connector in self.connectors:
+            visit.abandon(self, connector)
+        self.drop(rudely=False)
+        if not (self.has("Q92") and self.was_accepted):
+            self.boot = Boot()
+        self.say("restarts")
+        self.boot_reason = reason
+        self.push(seconds, Station.connect)
+
+    def settle(self) -> None:
+        """The simulation is over for it: what is under way is left as it stands, what it owes the CSMS is delivered."""
+        self.epoch += 1
+        if self._booting is not None:
+            self._booting.end()
+        if self.outbox and self.was_accepted and self.wire is None and not self.busy:
+            self.push(0.0, Station.connect)
+
+    @property
+    def owes(self) -> bool:
+        """Whether it waits for an answer, or has something to deliver and may hope to."""
+        return bool(self._pending) or (bool(self.outbox) and self.was_accepted)
+
+    def _online(self) -> None:
+        if self.wire is None:
+            return
+        if self.boot.status == "accepted":
+            self.spawn(self._resync())
+        else:
+            self._booting = self.spawn(self._boot())
+
+    async def _boot(self) -> None:
+        """BootNotification until it is accepted (1.6 section 4.2, 2.x B01 to B03)."""
+        while True:
+            answer = await self.call("BootNotification", self.dialect.boot(self))
+            if self.wire is None:
+                return
+            if answer is None:
+                await self.sleep(_BOOT_AGAIN)
+                continue
+            status, interval = answer.payload["status"], answer.payload["interval"]
+            self.say("boot: {}, interval {} s", status, interval)
+            if status == "Accepted":
+                break
+            await self.sleep(interval if interval > 0 else _BOOT_AGAIN)
+        self.accepted(interval)
+        await self._resync()
+
+    def accepted(self, interval: int) -> None:
+        """The CSMS has accepted it, and said how often it wants a heartbeat."""
+        if interval > 0:
+            self.heartbeat_interval = float(interval)
+            if interval != 300:
+                self.settings.put("HeartbeatInterval", str(interval))
+        if not self.was_accepted:
+            self.was_accepted = True
+            self.fleet.tally.booted += 1
+        self._booting = None
+
+    def pull_boot(self, *, again: bool) -> None:
+        """A trigger: boots now, also before the interval is over. `again`: although it is accepted."""
+        if self._booting is not None:
+            self.wake(self._booting)
+        elif again:
+            self.boot_reason = "Triggered"
+            self._booting = self.spawn(self._boot())
+
+    async def _resync(self) -> None:
+        """What a CSMS that has just accepted it or lost sight of it must know; then life begins or goes on."""
+        self.drain()
+        if self.fleet.ending:
+            return
+        for connector in self.connectors:
+            await self.dialect.report(self, connector)
+        if self._beating != self.epoch:
+            self._beating = self.epoch
+            self.push(self.beat_interval, Station._beat)
+            visit.begin(self)
+
+    @property
+    def beat_interval(self) -> float:
+        """In seconds; 0 would be a heartbeat without a pause, which nobody means."""
+        return max(1.0, self.heartbeat_interval)
+
+    def _beat(self) -> None:
+        if self.online:
+            self.tell("Heartbeat", {})
+        self.push(self.beat_interval, Station._beat)
+
+    # -- CALLs --------------------------------------------------------------------------------------------------------
+
+    def _new_id(self) -> str:
+        self._counter += 1
+        if self.quirks and self.has("Q21"):
+            return f"{self.fleet.run_number % 10**10:010}{self._counter:010}"
+        return f"{self.fleet.run_number:x}-{self._counter:x}"
+
+    @types.coroutine
+    def call(self, action: str, payload: Mapping[str, Any]) -> Generator[None, Any, CallResult | None]:
+        """A CALL of the strand at work, and its CALLRESULT; None where there was none, then `failure` says why."""
+        self.failure = None
+        if not self._order(action, payload, self.running):
+            return None
+        self.busy += 1
+        answer: CallResult | None = yield
         return answer
 
-    def later(self, work: Callable[[], Any]) -> None:
-        """Does something after the CALL at hand has been answered."""
+    def tell(self, action: str, payload: Mapping[str, Any]) -> None:
+        """A CALL whose answer nobody waits for."""
+        self._order(action, payload, None)
 
-        async def do() -> None:
-            try:
-                await work()
-            except CallFailed:
-                # Said and counted by `call`; nobody waits for the outcome.
-                return
-
-        task = asyncio.get_running_loop().create_task(do())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def wish(self, **changes: Any) -> None:
-        for name, value in changes.items():
-            setattr(self.wishes, name, value)
-        self._changed.set()
-
-    # -- scenario -----------------------------------------------------------------------------------------------------
-
-    async def run(self, *, loop: bool) -> None:
-        """One charge, or one after the other. Raises CallFailed, BootRefused."""
-        beating: asyncio.Task[None] | None = None
-        try:
-            await self._boot("PowerUp")
-            beating = asyncio.create_task(self._beat())
-            while True:
-                await self._set_status("Available" if self.operative else "Unavailable")
-                if loop:
-                    await self._wait(self.rng.uniform(30, 240))
-                if not await self._reboot() and self.operative:
-                    await self._visit()
-                    await self._reboot()
-                if not loop:
-                    await self._set_status("Available")
-                    return
-        finally:
-            for task in (*self._tasks, *([] if beating is None else [beating])):
-                task.cancel()
-
-    async def _boot(self, reason: str) -> None:
-        for _ in range(MAX_BOOTS):
-            self.status = ""
-            answer = await self.dialect.boot(self, reason)
-            interval = int(answer["interval"])
-            self.say(f"boot: {answer['status']}, heartbeat every {interval} s")
-            if answer["status"] == "Accepted":
-                setting = self.device.key("HeartbeatInterval")
-                if interval > 0 and setting is not None:
-                    setting.value = str(interval)
-                return
-            await asyncio.sleep(self.clock.real(max(interval, 1)))
-        raise BootRefused(f"the CSMS did not accept {self.identity} in {MAX_BOOTS} boots")
-
-    async def _reboot(self) -> bool:
-        kind, self.wishes.reset = self.wishes.reset, None
-        if kind is None:
+    def _order(self, action: str, payload: Mapping[str, Any], strand: Strand | None) -> bool:
+        endpoint = self.endpoint
+        if endpoint is None or self.wire is None:
+            self.failure = "offline"
             return False
-        self.say(f"resets ({kind})")
-        await asyncio.sleep(self.clock.real(10))
-        await self._boot("RemoteReset")
+        self.fleet.tally.calls += 1
+        now = self.fleet.time()
+        try:
+            number = endpoint.call(action, payload, now)
+        except EndpointError as error:
+            log.warning("%s: %s is not sent: %s", self, action, error)
+            self.failure = "refused"
+            return False
+        except PayloadError:
+            log.exception("%s: %s breaks its schema", self, action)
+            self.fleet.tally.broken += 1
+            self.failure = "refused"
+            return False
+        self._pending[number] = strand, action, now
+        self._flush()
         return True
 
-    async def _beat(self) -> None:
-        while True:
-            await asyncio.sleep(self.clock.real(max(1, self.device.seconds("HeartbeatInterval"))))
-            try:
-                await self.call("Heartbeat", {})
-            except CallFailed:
-                # Said and counted by `call`; the next one may fare better.
+    async def deliver(
+        self,
+        action: str,
+        make: Callable[..., Mapping[str, Any]],
+        *arguments: Any,
+        then: Callable[[CallResult], None] | None = None,
+    ) -> None:
+        """A transaction message (1.6 section 3.7, 2.x E04): sent now, or kept until the CSMS has answered it. Its
+        payload is `make(*arguments)`, `then` gets the answer.
+        """
+        stored = _Stored(action, make, arguments, then, self.now)
+        if self.online and not self.outbox:
+            stored.transmissions = 1
+            answer = await self.call(action, make(*arguments))
+            if answer is not None:
+                if then is not None:
+                    then(answer)
+                return
+            if not self._retry(stored):
+                self.fleet.tally.discarded += 1
+                return
+        outbox = self.outbox
+        if outbox is None:
+            outbox = self.outbox = deque()
+        if len(outbox) >= self.fleet.scenario.network.queue:
+            self._make_room(outbox)
+        outbox.append(stored)
+        self.fleet.tally.queued += 1
+        self.drain()
+
+    def _retry(self, stored: _Stored) -> bool:
+        """A transmission failed; whether there is another one, after interval × transmissions."""
+        if self.failure in ("lost", "offline"):
+            stored.transmissions -= 1
+            return True
+        network = self.fleet.scenario.network
+        stored.due = self.now + network.message_retry * stored.transmissions
+        return stored.transmissions < network.message_attempts
+
+    def _make_room(self, outbox: deque[_Stored]) -> None:
+        """Gives up the oldest message a bill can do without."""
+        for stored in outbox:
+            if self.dialect.dispensable(stored.action, stored.arguments):
+                outbox.remove(stored)
+                break
+        else:
+            outbox.popleft()
+        self.fleet.tally.queued -= 1
+        self.fleet.tally.discarded += 1
+
+    def drain(self) -> None:
+        """Sends what waits, where it can."""
+        if self.outbox and self.online and (self._draining is None or self._draining.over):
+            self._draining = self.spawn(self._drain())
+
+    async def _drain(self) -> None:
+        outbox = self.outbox
+        while outbox and self.online:
+            stored = outbox[0]
+            if stored.due > self.now:
+                await self.sleep(stored.due - self.now)
                 continue
+            stored.transmissions += 1
+            answer = await self.call(stored.action, stored.make(*stored.arguments))
+            if answer is None and self._retry(stored):
+                continue
+            outbox.popleft()
+            self.fleet.tally.queued -= 1
+            if answer is None:
+                self.fleet.tally.discarded += 1
+            elif stored.then is not None:
+                stored.then(answer)
+        self._draining = None
 
-    async def _wait(self, seconds: float) -> float:
-        """Lets simulated time pass and returns how much did; a wish of the CSMS ends the wait."""
-        self._changed.clear()
-        began = self.clock.now()
-        try:
-            async with asyncio.timeout(self.clock.real(seconds)):
-                await self._changed.wait()
-        except TimeoutError:
-            return seconds
-        return min(seconds, (self.clock.now() - began).total_seconds())
+    # -- frames -------------------------------------------------------------------------------------------------------
 
-    async def _set_status(self, status: str) -> None:
-        name = self.dialect.connector_status(status)
-        if name != self.status:
-            self.status = name
-            await self.dialect.send_status(self)
-            self.say(f"connector 1 is {name}")
-
-    async def _visit(self) -> None:
-        """A car comes, charges and goes."""
-        dialect = self.dialect
-        car = Car(self.rng, self.register)
-        self.wishes.stop = False
-        await self._set_status("Preparing")
-        self.say(f"a car plugs in, {car.read().soc:.0f} % full, wants {car.target:.0f} %")
-        await self._wait(self.rng.uniform(5, 20))
-        remote, self.wishes.start = self.wishes.start, None
-        token = dialect.token(self) if remote is None else remote["token"]
-        if remote is None and not await dialect.authorize(self, token):
-            self.say("the token is refused, the car leaves")
+    def frame(self, frame: bytes) -> None:
+        endpoint = self.endpoint
+        self.fleet.tally.received += 1
+        if endpoint is None or self.wire is None:
             return
-        charge = self.charge = await dialect.start(self, car, token, None if remote is None else remote.get("id"))
-        self.say(f"transaction {charge.id} begins at {charge.begun:.0f} Wh")
-        await self._set_status("Charging")
-        reason = await self._charge(charge)
-        car.stop()
-        register = car.read().register
-        await dialect.stop(self, charge, reason)
-        self.charge = None
-        energy = register - charge.begun
-        self.say(f"transaction {charge.id} ends ({reason}) at {register:.0f} Wh: {energy / 1000:.2f} kWh")
-        self.register = register
-        self.tally.charges += 1
-        self.tally.energy += energy
-        await self._set_status("Finishing")
-        await self._wait(self.rng.uniform(5, 20))
-        self.say("the car unplugs")
+        if (
+            self.quirks
+            and self.has("Q95")
+            and any(name in frame[:80] for name in (b"GetConfiguration", b"GetVariables"))
+        ):
+            return
+        endpoint.receive(frame, self.fleet.time())
+        self._work()
 
-    async def _charge(self, charge: Charge) -> str:
-        """Charges until the car is done or the CSMS says so; returns why it ended."""
-        while True:
-            step = max(1, self.device.seconds("MeterValueSampleInterval"))
-            charge.car.charge(await self._wait(step))
-            if self.wishes.stop:
-                self.wishes.stop = False
-                return "Remote"
-            if self.wishes.reset is not None:
-                return "Reset"
-            reading: Reading = charge.car.read()
-            if charge.car.full:
-                return "EVDisconnected" if self.rng.random() < 0.3 else "Local"
-            await self.dialect.sample(self, charge, "Sample.Periodic")
-            self.say(f"{reading.power / 1000:.1f} kW, {reading.soc:.0f} %, {reading.register:.0f} Wh")
+    def tick(self, now: float) -> None:
+        """Looks after deadlines; once a second, in real time."""
+        endpoint = self.endpoint
+        if endpoint is not None:
+            deadline = endpoint.deadline
+            if deadline is not None and deadline <= now:
+                endpoint.expire(now)
+                self._work()
+
+    def _work(self) -> None:
+        endpoint, tally = self.endpoint, self.fleet.tally
+        while endpoint is not None and (events := endpoint.events()):
+            for event in events:
+                if type(event) is Answer:
+                    self._answered(event)
+                elif isinstance(event, Request):
+                    self._obey(event.call)
+                elif isinstance(event, Failure):
+                    self._failed(event)
+                elif isinstance(event, Fault):
+                    tally.faults += 1
+                    log.info("%s: a message that cannot be accepted: %s", self, event.error)
+                elif isinstance(event, Stray):
+                    tally.strays += 1
+        self._flush()
+
+    def _answered(self, event: Answer) -> None:
+        tally, result = self.fleet.tally, event.result
+        strand, action, sent = self._pending.pop(event.id)
+        tally.answer(action, self.fleet.time() - sent)
+        answer: CallResult | None = None
+        if isinstance(result, CallError):
+            self.failure = result.code
+            if any(action in quirk.refused for quirk in self.quirks):
+                tally.refused_as_expected += 1
+            else:
+                tally.refused += 1
+                tally.codes[f"{action} {result.code}"] += 1
+                self.say("got no result to {}: {} {}", action, result.code, result.description)
+        else:
+            answer = result
+        if strand is not None:
+            self._resume(strand, answer)
+            self.release()
+
+    def _failed(self, event: Failure) -> None:
+        tally = self.fleet.tally
+        strand, action, _ = self._pending.pop(event.id)
+        self.failure = event.reason
+        if event.reason == "timeout":
+            tally.timeouts += 1
+        elif event.reason == "invalid":
+            tally.invalid += 1
+            log.warning("%s: the answer to %s cannot be accepted: %s", self, action, event.error)
+        if event.reason != "lost":
+            self.say("got no answer to {}: {}", action, event.reason)
+        if strand is not None:
+            self._resume(strand, None)
+            self.release()
+
+    def _obey(self, call: Call) -> None:
+        endpoint = self.endpoint
+        assert endpoint is not None
+        tally = self.fleet.tally
+        tally.orders += 1
+        self._catch_up()
+        order = self.dialect.orders.get(call.action)
+        code: Literal["NotSupported", "InternalError"] = "NotSupported"
+        if order is not None:
+            try:
+                endpoint.answer(call, order(self, call.payload), self.fleet.time())
+            except Exception:
+                log.exception("%s: %s cannot be obeyed", self, call.action)
+                tally.broken += 1
+                code = "InternalError"
+            else:
+                return
+        endpoint.refuse(call, code, "this action is not supported here" if order is None else "")
+
+    def _flush(self) -> None:
+        endpoint, wire = self.endpoint, self.wire
+        if endpoint is None or wire is None:
+            return
+        tally = self.fleet.tally
+        for frame in endpoint.frames():
+            wire.send(frame)
+            tally.sent += 1
+            if self.quirks:
+                self._besides(frame, wire)
+
+    def _besides(self, frame: bytes, wire: Wire) -> None:
+        """What stations with quirks send after a frame."""
+        is_result = frame.startswith(b"[3,")
+        for quirk in self.quirks:
+            if quirk.twice and quirk.result == is_result and not frame.startswith(b"[4,"):
+                wire.send(frame)
+            if quirk.beside and not is_result and any(b'"%s"' % name.encode() in frame[:80] for name in quirk.actions):
+                for message in quirk.beside:
+                    wire.send(message)
+
+    # -- what profiles allow ------------------------------------------------------------------------------------------
+
+    def charging(self, charge: Charge | None) -> Charging | None:
+        if charge is None:
+            return None
+        return Charging(self.dialect.transaction_id(charge), self.fleet.clock.unix(charge.since))
+
+    def limit(self, connector: Connector) -> float:
+        """W the connector may give now."""
+        if self.profiles is None:
+            return self.supply.power
+        sharing = sum(each.charge is not None for each in self.connectors)
+        limit = self.profiles.limit(
+            connector.number, self.fleet.clock.unix(self.now), self.charging(connector.charge), self.supply, sharing
+        )
+        return self.supply.power if limit is None else min(limit, self.supply.power)
+
+    def limit_changes(self, connector: Connector) -> float:
+        """Seconds until that may be another one."""
+        if self.profiles is None:
+            return float("inf")
+        now = self.fleet.clock.unix(self.now)
+        return self.profiles.next_change(now, self.charging(connector.charge)) - now
+
+    def install(self, number: int, raw: Mapping[str, Any]) -> str | None:
+        """A charging profile for a connector, or with number 0 the station. Why it is not taken, or None."""
+        if not 0 <= number <= len(self.connectors):
+            return "no such connector"
+        charge = self.connectors[number - 1].charge if number else None
+        try:
+            profile = Profile(raw, number, self.fleet.clock.unix(self.now))
+        except (ValueError, OverflowError) as error:
+            return str(error)
+        if self.profiles is None:
+            self.profiles = Profiles()
+        refused = self.profiles.install(profile, self.charging(charge))
+        if refused is None:
+            self.limits_changed()
+        return refused
+
+    def configured(self, key: str) -> None:
+        """A setting has changed."""
+        if key == "HeartbeatInterval":
+            self.heartbeat_interval = float(self.settings.whole(key))
+        elif key.startswith("MeterValue"):
+            self.limits_changed()
+
+    def limits_changed(self) -> None:
+        """Profiles came or went: charges look at their limits again."""
+        for connector in self.connectors:
+            if connector.charge is not None:
+                self.wake(connector.visit)

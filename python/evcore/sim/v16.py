@@ -1,176 +1,141 @@
-"""A simulated OCPP 1.6 station: Core profile and remote trigger."""
+"""The messages of a simulated OCPP 1.6 station; what it obeys is in `orders_v16`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
-from evcore.dispatch import Outcome, Table
-from evcore.sim.charge import Car
-from evcore.sim.dialect import MODEL, VENDOR, Dialect, random_token
-from evcore.sim.station import Charge, SimulatedStation
+from evcore.message import CallResult
+from evcore.sim.connector import Charge, Connector
+from evcore.sim.dialect import Dialect, reading
+from evcore.sim.meter import Reading, sampler
+from evcore.sim.orders_v16 import ORDERS
+from evcore.sim.station import Station
 
 __all__ = ["V16"]
 
-_TABLE: Final[Table[SimulatedStation]] = Table()
-_ACCEPTED: Final = {"status": "Accepted"}
-_REJECTED: Final = {"status": "Rejected"}
+#: Why a transaction ended, in the words of StopTransaction.
+_REASONS: Final = {"Reset": "SoftReset", "Fault": "Other", "Unlock": "UnlockCommand"}
+#: 2.x FirmwareStatus as FirmwareStatusNotification of 1.6 has it; what is not here is not sent.
+_FIRMWARE: Final = frozenset(
+    ("Downloaded", "DownloadFailed", "Downloading", "Idle", "InstallationFailed", "Installing", "Installed")
+)
+_NO_NUMBER: Final = -1
 
 
 class V16(Dialect):
-    version = "ocpp1.6"
-    table = _TABLE
+    version = "1.6"
+    subprotocol = "ocpp1.6"
+    stored = frozenset(("StartTransaction", "StopTransaction", "MeterValues"))
 
-    async def boot(self, station: SimulatedStation, reason: str) -> Mapping[str, Any]:
-        described = {
-            "chargePointVendor": VENDOR,
-            "chargePointModel": MODEL,
+    def __init__(self) -> None:
+        self.orders = ORDERS
+
+    def boot(self, station: Station) -> Mapping[str, Any]:
+        return {
+            "chargePointVendor": station.model.vendor,
+            "chargePointModel": station.model.model,
             "chargePointSerialNumber": station.identity[:25],
-            "firmwareVersion": "1.6",
+            "firmwareVersion": station.firmware,
         }
-        return await station.call("BootNotification", described)
 
-    def connector_status(self, status: str) -> str:
-        return status
+    async def report(self, station: Station, connector: Connector) -> None:
+        status = connector.status
+        code = connector.fault or "NoError"
+        if connector.reported == f"{status} {code}" or not station.online:
+            return
+        connector.reported = f"{status} {code}"
+        payload = {"connectorId": connector.number, "errorCode": code, "status": status, "timestamp": station.time()}
+        if await station.call("StatusNotification", payload) is None and station.failure in ("lost", "timeout"):
+            connector.reported = None
+        else:
+            station.say("connector {} is {}", connector.number, status)
 
-    async def send_status(self, station: SimulatedStation) -> None:
-        status = {"errorCode": "NoError", "status": station.status, "timestamp": station.clock.text()}
-        await station.call("StatusNotification", {"connectorId": 1, **status})
+    async def fault(self, station: Station, connector: Connector, code: str, *, cleared: bool) -> None:
+        """StatusNotification has said it."""
 
-    def token(self, station: SimulatedStation) -> Mapping[str, Any]:
-        return {"idTag": random_token(station)}
+    def token(self, station: Station) -> Any:
+        return f"04{station.rng.bits() >> 16:012X}"
 
-    async def authorize(self, station: SimulatedStation, token: Mapping[str, Any]) -> bool:
-        answer = await station.call("Authorize", token)
-        return bool(answer["idTagInfo"]["status"] == "Accepted")
+    def token_text(self, token: Any) -> str:
+        return str(token)
 
-    async def start(self, station: SimulatedStation, car: Car, token: Mapping[str, Any], remote: int | None) -> Charge:
-        begun = car.read().register
-        started = {"connectorId": 1, "meterStart": round(begun), "timestamp": station.clock.text(), **token}
-        answer = await station.call("StartTransaction", started)
-        return Charge(str(answer["transactionId"]), car, begun, token=token)
+    async def authorize(self, station: Station, token: Any) -> bool | None:
+        answer = await station.call("Authorize", {"idTag": token})
+        return None if answer is None else bool(answer.payload["idTagInfo"]["status"] == "Accepted")
 
-    async def sample(self, station: SimulatedStation, charge: Charge, context: str) -> None:
-        values = {
-            "connectorId": 1,
-            "transactionId": int(charge.id),
-            "meterValue": [{"timestamp": station.clock.text(), "sampledValue": _sampled(charge.car, context)}],
-        }
-        await station.call("MeterValues", values)
+    def transaction_id(self, charge: Charge) -> str:
+        return "?" if charge.number is None else str(charge.number)
 
-    async def stop(self, station: SimulatedStation, charge: Charge, reason: str) -> None:
-        stopped = {
-            "transactionId": int(charge.id),
-            "meterStop": round(charge.car.read().register),
-            "timestamp": station.clock.text(),
-            "reason": "SoftReset" if reason == "Reset" else reason,
-            **(charge.token if reason == "Local" else {}),
-        }
-        await station.call("StopTransaction", stopped)
+    async def start(self, station: Station, connector: Connector, charge: Charge) -> None:
+        def started(answer: CallResult) -> None:
+            charge.number = answer.payload["transactionId"]
+            charge.refused = answer.payload["idTagInfo"]["status"] != "Accepted"
+            if charge.refused:
+                station.wake(connector.visit)
+
+        await station.deliver("StartTransaction", _starting, connector.number, charge, station.time(), then=started)
+
+    async def state_changed(self, station: Station, connector: Connector, charge: Charge) -> None:
+        """StatusNotification says it."""
+
+    async def rate_changed(self, station: Station, connector: Connector, charge: Charge) -> None:
+        """1.6 does not say it."""
+
+    async def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> None:
+        measurands = station.settings.text("MeterValuesSampledData")
+        if measurands:
+            look = reading(station, connector, charge)
+            await station.deliver("MeterValues", _values, connector.number, charge, look, context, measurands)
+
+    async def stop(self, station: Station, connector: Connector, charge: Charge, reason: str) -> None:
+        register = round(charge.begun + charge.car.drawn)
+        await station.deliver("StopTransaction", _stopping, charge, register, station.time(), reason)
+
+    def dispensable(self, action: str, arguments: tuple[Any, ...]) -> bool:
+        return action == "MeterValues"
+
+    async def firmware_status(self, station: Station, status: str, request: int | None) -> None:
+        if request is not None:
+            await station.call("SignedFirmwareStatusNotification", {"status": status, "requestId": request})
+        elif status in _FIRMWARE:
+            await station.call("FirmwareStatusNotification", {"status": status})
+
+    async def log_status(self, station: Station, status: str, request: int | None) -> None:
+        if request is not None:
+            if status != "AcceptedCanceled":
+                await station.call("LogStatusNotification", {"status": status, "requestId": request})
+        else:
+            status = {"UploadFailure": "UploadFailed", "BadMessage": "UploadFailed"}.get(status, status)
+            if status in ("Idle", "Uploaded", "UploadFailed", "Uploading"):
+                await station.call("DiagnosticsStatusNotification", {"status": status})
 
 
-def _sampled(car: Car, context: str) -> list[dict[str, str]]:
-    reading = car.read()
-
-    def sample(measurand: str, value: float, unit: str, **more: str) -> dict[str, str]:
-        return {"value": str(value), "context": context, "measurand": measurand, "unit": unit, **more}
-
-    samples = [
-        sample("Energy.Active.Import.Register", reading.register, "Wh"),
-        sample("Power.Active.Import", reading.power, "W"),
-        sample("SoC", reading.soc, "Percent", location="EV"),
-    ]
-    for phase in range(1, car.phases + 1):
-        samples.append(sample("Current.Import", reading.current, "A", phase=f"L{phase}"))
-        samples.append(sample("Voltage", reading.voltage, "V", phase=f"L{phase}-N"))
-    return samples
+def _starting(connector: int, charge: Charge, timestamp: str) -> dict[str, Any]:
+    payload = {
+        "connectorId": connector,
+        "idTag": charge.token,
+        "meterStart": round(charge.begun),
+        "timestamp": timestamp,
+    }
+    return payload if charge.reservation is None else payload | {"reservationId": charge.reservation}
 
 
-# -- orders of the CSMS -----------------------------------------------------------------------------------------------
-
-
-@_TABLE.on("GetConfiguration")
-def get_configuration(station: SimulatedStation, payload: Any) -> Outcome:
-    wanted = payload.get("key")
-    known = list(station.device) if not wanted else [found for name in wanted if (found := station.device.key(name))]
+def _values(connector: int, charge: Charge, look: Reading, context: str, measurands: str) -> dict[str, Any]:
+    samples = sampler(look.phases, measurands, "1.6").fill(look, context)
     return {
-        "configurationKey": [
-            {"key": setting.key, "readonly": not setting.writable, "value": setting.value} for setting in known
-        ],
-        "unknownKey": [name for name in wanted or () if station.device.key(name) is None],
+        "connectorId": connector,
+        # The CSMS never gave an id when it refused the beginning (1.6 errata 3.18).
+        "transactionId": _NO_NUMBER if charge.number is None else charge.number,
+        "meterValue": [{"timestamp": look.timestamp, "sampledValue": samples}],
     }
 
 
-@_TABLE.on("ChangeConfiguration")
-def change_configuration(station: SimulatedStation, payload: Any) -> Outcome:
-    setting = station.device.key(payload["key"])
-    if setting is None:
-        return {"status": "NotSupported"}
-    return _ACCEPTED if setting.write(payload["value"]) else _REJECTED
-
-
-@_TABLE.on("RemoteStartTransaction")
-def remote_start(station: SimulatedStation, payload: Any) -> Outcome:
-    if station.charge is not None or not station.operative or payload.get("connectorId", 1) != 1:
-        return _REJECTED
-    station.say("is asked to start a transaction")
-    station.wish(start={"token": {"idTag": payload["idTag"]}})
-    return _ACCEPTED
-
-
-@_TABLE.on("RemoteStopTransaction")
-def remote_stop(station: SimulatedStation, payload: Any) -> Outcome:
-    if station.charge is None or station.charge.id != str(payload["transactionId"]):
-        return _REJECTED
-    station.say("is asked to stop its transaction")
-    station.wish(stop=True)
-    return _ACCEPTED
-
-
-@_TABLE.on("Reset")
-def reset(station: SimulatedStation, payload: Any) -> Outcome:
-    station.wish(reset=payload["type"])
-    return _ACCEPTED
-
-
-@_TABLE.on("ChangeAvailability")
-def change_availability(station: SimulatedStation, payload: Any) -> Outcome:
-    if payload["connectorId"] not in (0, 1):
-        return _REJECTED
-    station.operative = payload["type"] == "Operative"
-    station.wish()
-    return _ACCEPTED if station.charge is None else {"status": "Scheduled"}
-
-
-@_TABLE.on("TriggerMessage")
-def trigger_message(station: SimulatedStation, payload: Any) -> Outcome:
-    wanted, charge = payload["requestedMessage"], station.charge
-    if payload.get("connectorId", 1) != 1 or (wanted == "MeterValues" and charge is None):
-        return _REJECTED
-    dialect = station.dialect
-    if wanted == "BootNotification":
-        station.later(lambda: dialect.boot(station, "Triggered"))
-    elif wanted == "StatusNotification":
-        station.later(lambda: dialect.send_status(station))
-    elif wanted == "MeterValues" and charge is not None:
-        station.later(lambda: dialect.sample(station, charge, "Trigger"))
-    elif wanted == "Heartbeat":
-        station.later(lambda: station.call("Heartbeat", {}))
-    else:
-        station.later(lambda: station.call(wanted, {"status": "Idle"}))
-    return _ACCEPTED
-
-
-@_TABLE.on("UnlockConnector")
-def unlock_connector(station: SimulatedStation, payload: Any) -> Outcome:
-    return {"status": "NotSupported"}
-
-
-@_TABLE.on("ClearCache")
-def clear_cache(station: SimulatedStation, payload: Any) -> Outcome:
-    return _ACCEPTED
-
-
-@_TABLE.on("DataTransfer")
-def data_transfer(station: SimulatedStation, payload: Any) -> Outcome:
-    return {"status": "UnknownVendorId"}
+def _stopping(charge: Charge, register: int, timestamp: str, reason: str) -> dict[str, Any]:
+    payload = {
+        "transactionId": _NO_NUMBER if charge.number is None else charge.number,
+        "meterStop": register,
+        "timestamp": timestamp,
+        "reason": _REASONS.get(reason, reason),
+    }
+    return payload | {"idTag": charge.token} if reason == "Local" else payload

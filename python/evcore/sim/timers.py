@@ -1,0 +1,103 @@
+"""One heap of timers for all stations of a loop, in simulated time.
+
+In: what is due when, as pushed. Out: each timer to its station, in the order of their times. No timer is cancelled: it
+carries a token, and its station lets it pass when the token is no longer the current one. There is one timer of the
+event loop for all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeAlias
+
+from evcore.sim.clock import Clock
+
+__all__ = ["Entry", "Ringable", "Timers"]
+
+#: Real seconds between two looks at the heap, at least and at most.
+_SHORTEST: Final = 0.005
+_LONGEST: Final = 1.0
+#: Timers handled before the event loop gets its turn again.
+_BATCH: Final = 512
+
+
+class Ringable(Protocol):
+    def ring(self, entry: Entry) -> None:
+        """A timer is due."""
+
+
+#: When, a number that keeps the order of equal times, whose, what, token.
+Entry: TypeAlias = "tuple[float, int, Ringable, Any, int]"
+
+
+class Timers:
+    """Runs from `start` to `stop`; what is pushed before waits until then. `time` is the clock's, which must be finer
+    than a loop's own: that one stands still while callbacks run.
+    """
+
+    __slots__ = ("_clock", "_handle", "_heap", "_loop", "_number", "_running", "_time", "_wakes")
+
+    def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop, time: Callable[[], float]) -> None:
+        self._clock = clock
+        self._time = time
+        self._loop = loop
+        self._heap: list[Entry] = []
+        self._number = 0
+        self._running = False
+        self._handle: asyncio.Handle | None = None
+        self._wakes = float("inf")
+
+    def now(self) -> float:
+        """Simulated seconds."""
+        return self._clock.at(self._time())
+
+    def push(self, at: float, station: Ringable, target: Any, token: int) -> None:
+        """Rings the station at simulated time `at`; equal times keep their order."""
+        self._number += 1
+        heapq.heappush(self._heap, (at, self._number, station, target, token))
+        if at < self._wakes and self._running:
+            self._schedule(at)
+
+    def restore(self, entries: list[Entry]) -> None:
+        """Takes back timers that rang when their station could not listen; they keep their place."""
+        for entry in entries:
+            heapq.heappush(self._heap, entry)
+        if entries and entries[0][0] < self._wakes and self._running:
+            self._schedule(entries[0][0])
+
+    def start(self) -> None:
+        self._running = True
+        self._look()
+
+    def stop(self) -> None:
+        self._running = False
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _schedule(self, at: float) -> None:
+        wait = (at - self.now()) / self._clock.speed
+        if self._handle is not None:
+            self._handle.cancel()
+        self._wakes = at
+        # What is due already is looked at in the loop's next round, so that a fast simulation is not held up.
+        self._handle = (
+            self._loop.call_soon(self._look)
+            if wait <= 0
+            else self._loop.call_later(min(max(wait, _SHORTEST), _LONGEST), self._look)
+        )
+
+    def _look(self) -> None:
+        if not self._running:
+            return
+        heap, now = self._heap, self.now()
+        self._handle, self._wakes = None, float("-inf")
+        for _ in range(_BATCH):
+            if not heap or heap[0][0] > now:
+                break
+            entry = heapq.heappop(heap)
+            entry[2].ring(entry)
+        self._wakes = float("inf")
+        if heap:
+            self._schedule(heap[0][0])
