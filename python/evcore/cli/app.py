@@ -8,6 +8,7 @@ import typer
 
 import evcore
 from evcore.cli.check import check
+from evcore.cli.credential import credential
 from evcore.cli.doctor import doctor
 from evcore.cli.serve import serve
 from evcore.cli.simulate import simulate
@@ -25,6 +26,7 @@ app.command()(serve)
 app.command()(simulate)
 app.command()(check)
 app.command()(doctor)
+app.add_typer(credential, name="credential")
 
 
 def _version(wanted: bool) -> None:

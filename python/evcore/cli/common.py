@@ -9,6 +9,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
 
     from evcore.net.engine import Engine, EngineName
 
-__all__ = ["fail", "load_engine", "need", "on_signals", "run", "set_up_logging", "usage"]
+__all__ = ["EngineChoice", "fail", "load_engine", "need", "on_signals", "run", "set_up_logging", "usage"]
 
 T = TypeVar("T")
+
+
+class EngineChoice(StrEnum):
+    """The WebSocket libraries, as an option's words."""
+
+    picows = "picows"
+    websockets = "websockets"
 
 
 def fail(sentence: str) -> NoReturn:
@@ -60,19 +68,29 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-def on_signals(end: Callable[[], object]) -> None:
-    """Calls `end` on SIGINT and SIGTERM. Loops without signal handlers (Windows) cancel the main task on Ctrl-C."""
+def on_signals(end: Callable[[], object], reload: Callable[[], object] | None = None) -> None:
+    """Calls `end` on SIGINT and SIGTERM, each time, and `reload` on SIGHUP.
+
+    Loops without signal handlers (Windows) cancel the main task on Ctrl-C.
+    """
+    loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, end)
+            loop.add_signal_handler(number, end)
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, reload)
 
 
-def set_up_logging(level: str, console: Console | None = None) -> None:
-    """Log lines to stderr, or above the live table of `console`."""
-    handler: logging.Handler
-    if console is None:
+def set_up_logging(
+    level: str, console: Console | None = None, *, handler: logging.Handler | None = None, name: str | None = None
+) -> None:
+    """Log lines to `handler`, above the live table of `console`, or to stderr; `name` says which process wrote them."""
+    who = f"{name}: " if name is not None else ""
+    if handler is not None:
+        handler.setFormatter(logging.Formatter(f"{who}%(message)s"))
+    elif console is None:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+        handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)-7s {who}%(message)s"))
     else:
         from rich.highlighter import NullHighlighter
         from rich.logging import RichHandler

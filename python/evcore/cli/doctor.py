@@ -26,6 +26,7 @@ _OPTIONAL: Final = (
     ("server", "websockets", "the other WebSocket engine"),
     ("server", "uvloop", "a faster event loop"),
     ("server", "pydantic-settings", "settings of evcore serve"),
+    ("server", "prometheus-client", "metrics of evcore serve"),
 )
 
 _VERSIONS: Final = {"v16": "ocpp1.6", "v201": "ocpp2.0.1", "v21": "ocpp2.1"}
