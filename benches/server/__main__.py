@@ -21,7 +21,6 @@ from benches import machine, report
 from benches.server import handshakes, hold, memory, rtt, storm, tables
 from benches.server.client import WrongAnswer
 from benches.server.servers import (
-    EVCORE_PICOWS,
     GC_OFF_PEERS,
     HOLDING_PEERS,
     OTHER_PEERS,
@@ -85,7 +84,6 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(name: str, options: argparse.Namespace, folder: Path, say: Say) -> list[Any]:
     short = options.short
     stations = options.stations or (_SHORT_STATIONS if short else STATIONS)
-    held = next(peer for peer in PYTHON_PEERS if peer.name == EVCORE_PICOWS)
     match name:
         case "rtt":
             return list(rtt.measure(_peers(options, say), rtt.SHORT if short else rtt.Effort(), say))
@@ -95,10 +93,10 @@ def _run(name: str, options: argparse.Namespace, folder: Path, say: Say) -> list
         case "hold":
             seconds = options.seconds or (2.0 if short else SECONDS)
             rate = RATE / 10 if short else RATE
-            return [hold.measure(held, stations, rate, seconds, options.processes, say)]
+            return [hold.measure(stations, rate, seconds, options.processes, say)]
         case "storm":
             bystanders, calm = (50, 1.0) if short else (1_000, storm.CALM_SECONDS)
-            return [storm.measure(held, stations, bystanders, options.processes, say, calm)]
+            return [storm.measure(stations, bystanders, options.processes, say, calm)]
         case _:
             return list(handshakes.measure(HOLDING_PEERS, *((20, 1) if short else (500, 5)), folder, say))
 

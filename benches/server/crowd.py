@@ -1,19 +1,18 @@
 """Many server processes and many stations at once: what hold and storm have in common.
 
-In: how many stations, how many server processes. Out: the running servers (one evcore process a port), the processor
-time that servers and stations have used, percentiles.
+In: how many stations, how many server processes. Out: the running server, `evcore serve` with that many workers on one
+port, the processor time that it and the stations have used, percentiles.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from benches.server.load import STATIONS, Loads
-from benches.server.servers import Peer, Server
+from benches.server.servers import Server, cpu_seconds, serve_peer
 
 WINDOW: Final = 256
 """Stations a load process has on their way at a time."""
@@ -22,29 +21,25 @@ PERCENTILES: Final = (50.0, 90.0, 99.0, 99.9, 100.0)
 
 @dataclass
 class Crowd:
-    servers: list[Server]
+    server: Server
     loads: Loads
+    processes: int
 
     def cpu(self) -> tuple[float, float]:
-        """Processor seconds so far: of all servers, of all stations."""
-        return sum(server.cpu_seconds() for server in self.servers), sum(map(cpu_seconds, self.loads.pids))
+        """Processor seconds so far: of the server, of all stations."""
+        return self.server.cpu_seconds(), sum(map(cpu_seconds, self.loads.pids))
 
     @property
-    def ports(self) -> list[int]:
-        return [server.ports["ocpp1.6"] for server in self.servers]
+    def port(self) -> int:
+        return self.server.ports["ocpp1.6"]
 
 
 @contextmanager
-def crowd(peer: Peer, stations: int, processes: int | None) -> Iterator[Crowd]:
-    """`processes` servers and as many load processes; None: as many as the stations need."""
+def crowd(stations: int, processes: int | None) -> Iterator[Crowd]:
+    """`processes` workers and as many load processes; None: as many as the stations need."""
     count = processes or max(1, -(-stations // STATIONS))
-    with ExitStack() as stack:
-        servers = [stack.enter_context(Server(peer)) for _ in range(count)]
-        yield Crowd(servers, stack.enter_context(Loads(stations, count)))
-
-
-def cpu_seconds(pid: int) -> float:
-    return time.clock_gettime((~pid << 3) | 2)
+    with Server(serve_peer(count)) as server, Loads(stations, count) as loads:
+        yield Crowd(server, loads, count)
 
 
 def percentiles(answers: Sequence[dict[str, Any]]) -> dict[str, float]:

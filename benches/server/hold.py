@@ -7,19 +7,16 @@ of both sides. Stations and servers share the machine; nobody is pinned.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final, TypedDict
 
 from benches.server.crowd import WINDOW, crowd, percentiles
-from benches.server.servers import Peer
 
 ACTIONS: Final = ("Heartbeat", "StatusNotification", "MeterValues")
 """In turn."""
 
 
 class Record(TypedDict):
-    peer: str
     stations: int
     processes: int
     open_seconds: float
@@ -34,24 +31,18 @@ class Record(TypedDict):
     """Connections that ended without being asked to."""
     latency_ms: dict[str, float]
     resident: float
-    """Bytes a station, of all server processes."""
+    """Bytes a station, of all server processes, garbage not collected."""
     server_cpu: float
     """Processor seconds of all servers for each second of the run."""
     client_cpu: float
 
 
-def measure(
-    peer: Peer, stations: int, rate: float, seconds: float, processes: int | None, say: Callable[[str], None]
-) -> Record:
-    with crowd(peer, stations, processes) as found:
-        count = len(found.servers)
-        empty = sum(server.resident() for server in found.servers)
-        say(f"hold: {stations:,} stations connect to {count} processes")
-        openings = found.loads.open(found.ports, WINDOW)
-        for server in found.servers:
-            server.collect()
-        time.sleep(0.3 + stations / 20_000)
-        resident = sum(server.resident() for server in found.servers) - empty
+def measure(stations: int, rate: float, seconds: float, processes: int | None, say: Callable[[str], None]) -> Record:
+    with crowd(stations, processes) as found:
+        empty = found.server.resident()
+        say(f"hold: {stations:,} stations connect to {found.processes} workers")
+        openings = found.loads.open(found.port, WINDOW)
+        resident = found.server.resident() - empty
         say(f"hold: {rate:,.0f} messages a second for {seconds:g} s")
         before = found.cpu()
         found.loads.pace(rate, seconds, ACTIONS)
@@ -60,9 +51,8 @@ def measure(
         sent, answered = (sum(answer[name] for answer in answers) for name in ("sent", "answered"))
         run = max(answer["seconds"] for answer in answers)
         return Record(
-            peer=peer.name,
             stations=stations,
-            processes=count,
+            processes=found.processes,
             open_seconds=max(opening["seconds"] for opening in openings),
             failures=merged(openings),
             rate=sent / run,

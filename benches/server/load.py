@@ -1,6 +1,6 @@
 """A process full of stations, led by lines of JSON: for benches that need more of them than one process can hold.
 
-Comes in, on standard input, one order a line: ``open`` (`count` stations spread over `ports`), ``pace`` (`rate` CALLs
+Comes in, on standard input, one order a line: ``open`` (`count` stations at `port`), ``pace`` (`rate` CALLs
 a second for `seconds`, or without `seconds` until the next line comes), ``storm`` (drop all connections, open them
 again), ``end``. Goes out, on standard output: one line of JSON for each order. A failure ends the process with a
 sentence. `Loads` is the other end of it.
@@ -76,11 +76,9 @@ class Loads:
     def pids(self) -> list[int]:
         return [load.pid for load in self._loads]
 
-    def open(self, ports: Sequence[int], window: int) -> list[dict[str, Any]]:
-        for index, (load, count) in enumerate(zip(self._loads, self._counts, strict=True)):
-            # Each begins with another server, so that all servers have the same.
-            turned = [*ports[index % len(ports) :], *ports[: index % len(ports)]]
-            load.order(do="open", ports=turned, count=count, window=window)
+    def open(self, port: int, window: int) -> list[dict[str, Any]]:
+        for load, count in zip(self._loads, self._counts, strict=True):
+            load.order(do="open", port=port, count=count, window=window)
         return self.answers()
 
     def pace(self, rate: float, seconds: float | None, actions: Sequence[str]) -> None:
@@ -114,9 +112,7 @@ def main() -> int:
 def _obey(fleet: Fleet, order: dict[str, Any]) -> dict[str, Any]:
     match order["do"]:
         case "open":
-            ports = order["ports"]
-            targets = [Target(ports[index % len(ports)]) for index in range(order["count"])]
-            return asdict(fleet.open(targets, order["window"]))
+            return asdict(fleet.open([Target(order["port"])] * order["count"], order["window"]))
         case "storm":
             begun = monotonic()
             fleet.drop()

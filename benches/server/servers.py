@@ -45,11 +45,13 @@ class Peer:
     environment: Mapping[str, str] = field(default_factory=dict)
     pinned: bool = True
     """Kept on the servers' CPU; False: it may use every one."""
+    collects: bool = False
+    """Collects its garbage on SIGUSR1."""
 
 
 def python_peer(name: str, module: str, *arguments: str, echo: bool = False, judges: str = "yes") -> Peer:
     command = (sys.executable, "-m", f"benches.server.peers.python.{module}", *arguments)
-    return Peer(name, command, echo, judges)
+    return Peer(name, command, echo, judges, collects=True)
 
 
 EVCORE_PICOWS: Final = "evcore on picows"
@@ -60,6 +62,7 @@ OCPP: Final = "ocpp + websockets"
 OCPP_GO: Final = "ocpp-go, one processor"
 OCPP_GO_ALL: Final = "ocpp-go, all processors"
 OCPP_RPC: Final = "ocpp-rpc, strict"
+SERVE: Final = "evcore serve"
 
 PYTHON_PEERS: Final = (
     python_peer(PICOWS, "picows_echo", echo=True, judges="no"),
@@ -79,6 +82,12 @@ OTHER_PEERS: Final = (
     Peer(OCPP_GO_ALL, (str(GO),), judges="in part", build="go", pinned=False),
     Peer(OCPP_RPC, ("node", str(NODE / "server.js")), build="node"),
 )
+
+
+def serve_peer(workers: int) -> Peer:
+    """The command line's server as it comes, in `workers` processes on one port."""
+    given = f"-m evcore serve --port 0 --http-port none --table off --log-level error --workers {workers}"
+    return Peer(SERVE, (sys.executable, *given.split()))
 
 
 class Server:
@@ -119,8 +128,18 @@ class Server:
         if not line:
             self.stop()
             raise Unavailable(f"{self.peer.name}: did not say where it listens, its status is {self._process.poll()}")
+        if found := re.match(rb"listening on ws://.*:(\d+)", line):
+            return dict.fromkeys(("ocpp1.6", "ocpp2.0.1"), int(found[1]))
         ports: dict[str, int] = json.loads(line)
         return ports
+
+    def pids(self) -> list[int]:
+        """The process and the workers it has started, and theirs."""
+        found = [self.pid]
+        for pid in found:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        return found
 
     def stop(self) -> None:
         self._process.terminate()
@@ -133,20 +152,29 @@ class Server:
             self._process.stdout.close()
 
     def cpu_seconds(self) -> float:
-        """Processor time of the process so far, user and system, all its threads; to the nanosecond."""
-        # The clock of another process, as clock_getcpuclockid(3) makes it: Python has no name for that call.
-        return time.clock_gettime((~self.pid << 3) | 2)
+        """Processor time so far, user and system, of all threads of the process and its workers; to the nanosecond."""
+        return sum(map(cpu_seconds, self.pids()))
 
     def collect(self) -> None:
         """Make the process collect its garbage, where it obeys; to be waited for."""
-        if self.peer.build is None:
+        if self.peer.collects:
             os.kill(self.pid, signal.SIGUSR1)
 
     def resident(self) -> int:
-        """Resident memory in bytes."""
-        found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{self.pid}/status").read_text(), re.MULTILINE)
-        assert found is not None
-        return int(found[1]) * 1024
+        """Resident memory in bytes, its workers' included."""
+        return sum(map(_resident, self.pids()))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far."""
+    # The clock of another process, as clock_getcpuclockid(3) makes it: Python has no name for that call.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def _resident(pid: int) -> int:
+    found = re.search(r"^VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def build(kind: str) -> None:

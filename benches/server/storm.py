@@ -14,7 +14,6 @@ from typing import Final, TypedDict
 from benches.server.crowd import WINDOW, crowd, percentiles
 from benches.server.hold import merged
 from benches.server.load import Loads
-from benches.server.servers import Peer
 
 CALM_SECONDS: Final = 5.0
 BEAT_SECONDS: Final = 5.0
@@ -22,7 +21,6 @@ BEAT_SECONDS: Final = 5.0
 
 
 class Record(TypedDict):
-    peer: str
     stations: int
     bystanders: int
     processes: int
@@ -41,13 +39,11 @@ class Record(TypedDict):
     client_cpu: float
 
 
-def measure(
-    peer: Peer, stations: int, bystanders: int, processes: int | None, say: Callable[[str], None], calm: float
-) -> Record:
-    with crowd(peer, stations, processes) as found, Loads(bystanders, 1, first=stations) as others:
-        say(f"storm: {stations:,} stations connect to {len(found.servers)} processes, and {bystanders:,} bystanders")
-        openings = found.loads.open(found.ports, WINDOW)
-        others.open(found.ports, WINDOW)
+def measure(stations: int, bystanders: int, processes: int | None, say: Callable[[str], None], calm: float) -> Record:
+    with crowd(stations, processes) as found, Loads(bystanders, 1, first=stations) as others:
+        say(f"storm: {stations:,} stations connect to {found.processes} workers, and {bystanders:,} bystanders")
+        openings = found.loads.open(found.port, WINDOW)
+        others.open(found.port, WINDOW)
         rate = bystanders / BEAT_SECONDS
         others.pace(rate, calm, ["Heartbeat"])
         quiet = others.answers()
@@ -62,10 +58,9 @@ def measure(
         beats = others.answers()
         seconds = max(answer["ended"] for answer in back) - min(answer["begun"] for answer in back)
         return Record(
-            peer=peer.name,
             stations=stations,
             bystanders=bystanders,
-            processes=len(found.servers),
+            processes=found.processes,
             open_seconds=max(opening["seconds"] for opening in openings),
             seconds=seconds,
             failures=merged(back),

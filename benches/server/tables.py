@@ -123,7 +123,7 @@ def _hold(records: Sequence[Any], repeat: str) -> Table:
     rows = []
     for record in records:
         rows += [
-            ("stations, server processes", f"{record['stations']:,}, {record['processes']}"),
+            ("stations, workers", f"{record['stations']:,}, {record['processes']}"),
             ("all connected and booted after", f"{record['open_seconds']:.1f} s"),
             ("connections tried again", _failures(record["failures"])),
             ("messages a second", f"{record['rate']:,.0f} for {record['seconds']:,.0f} s"),
@@ -141,7 +141,7 @@ def _storm(records: Sequence[Any], repeat: str) -> Table:
     for record in records:
         rows += [
             ("stations, bystanders", f"{record['stations']:,}, {record['bystanders']:,}"),
-            ("server processes", f"{record['processes']}"),
+            ("workers", f"{record['processes']}"),
             ("from the drop until all were booted again", f"{record['seconds']:.1f} s"),
             ("stations let in a second", f"{record['stations'] / record['seconds']:,.0f}"),
             ("connections tried again", _failures(record["failures"])),
