@@ -122,8 +122,12 @@ def triggered_by(action: str, payload: Any) -> str | None:
     """The action that a CALL of the CSMS entitles a station to send while it is Pending (2.x B02.FR.02, B01.FR.10)."""
     if action in ("GetBaseReport", "GetReport"):
         return "NotifyReport"
-    if action in _TRIGGERS and isinstance(payload, Mapping):
-        wanted = payload.get("requestedMessage", payload.get("requested_message"))
+    if action in _TRIGGERS:
+        if isinstance(payload, Mapping):
+            wanted = payload.get("requestedMessage", payload.get("requested_message"))
+        else:
+            wanted = getattr(payload, "requestedMessage", getattr(payload, "requested_message", None))
+        wanted = getattr(wanted, "value", wanted)
         if isinstance(wanted, str):
             return "SignCertificate" if wanted in _CERTIFICATES else wanted
     return None
@@ -149,7 +153,10 @@ class Boot:
         return self.status
 
     def answered(self, status: object) -> None:
-        """A BootNotification was answered with this `status`: Accepted, Pending or Rejected, else it says nothing."""
+        """A BootNotification was answered with this `status`: Accepted, Pending or Rejected, as text or as an enum's
+        member; anything else says nothing.
+        """
+        status = getattr(status, "value", status)
         if status == "Accepted":
             self.status, self.accepted_before = "accepted", True
         elif status == "Pending":

@@ -14,6 +14,7 @@ bytes from the wire raise. docs/endpoint.md has the rules as tables.
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -46,6 +47,10 @@ _SETTLED: Final = 16
 
 _IN_USE: Final = {"ocpp1.6": "ProtocolError"}
 
+#: The beginning of a CALLRESULT or CALLERROR, whatever comes after it.
+_HEAD: Final = 64
+_ANSWER_HEAD: Final = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*0*[34][ \t\r\n]*,")
+
 
 class EndpointError(Exception):
     """An order the endpoint cannot take: the queue of own CALLs is full, the boot gate is closed for it, or the
@@ -63,8 +68,11 @@ class _Outgoing(NamedTuple):
 
 
 class _Incoming(NamedTuple):
+    """`reply`: the answer the connection before gave to it meanwhile."""
+
     call: Call
     fingerprint: int
+    reply: bytes | None = None
 
 
 # Half the time of `Request(call)`, and once for each message.
@@ -190,7 +198,9 @@ class Endpoint:
     # -- from the wire ------------------------------------------------------------------------------------------------
 
     def receive(self, frame: bytes | str, now: float) -> None:
-        """Takes one text message of the peer."""
+        """Takes one text message of the peer. Nothing is taken any more once the connection is lost."""
+        if self._lost:
+            return
         pending = self._pending
         try:
             message = self._codec.decode(frame) if pending is None else self._codec.decode(frame, pending.action)
@@ -198,7 +208,7 @@ class Endpoint:
             self._refused(error, now)
             return
         except FrameError as error:
-            self._unreadable(error, now)
+            self._unreadable(error, frame, now)
             return
         if type(message) is Call:
             fingerprint = hash(frame.encode() if isinstance(frame, str) else frame)
@@ -216,13 +226,19 @@ class Endpoint:
         elif pending is not None and message.id == pending.id:
             self._answered(pending, message, now)
         else:
-            reason: Any = next((end for call_id, end in self._settled or () if call_id == message.id), "unknown")
-            if reason == "late" and self._outbox is not None and isinstance(message, CallResult):
-                self._outbox.answered_late(message.id, message.payload)
-            self._events.append(Stray(message, reason))
+            self._stray(message)
+
+    def _stray(self, message: CallResult | CallError) -> None:
+        """An answer to nothing. A message that was sent again has ended more than once: its last end counts."""
+        ends = reversed(self._settled or ())
+        reason: Any = next((end for call_id, end in ends if call_id == message.id), "unknown")
+        if reason == "late" and self._outbox is not None and isinstance(message, CallResult):
+            self._outbox.answered_late(message.id, message.payload)
+        self._events.append(Stray(message, reason))
 
     def _called(self, call: Call, fingerprint: int, now: float) -> None:
-        treatment = CALLS[self._relation(call, fingerprint, now)]
+        relation = self._relation(call, fingerprint, now)
+        treatment = CALLS[relation]
         if treatment.event == "Repeat":
             self._events.append(Repeat(call))
         elif treatment.event == "Gated":
@@ -230,6 +246,8 @@ class Endpoint:
         if treatment.reply is not None:
             self._frames.append(self._reply(treatment.reply, call, fingerprint, now))
         if treatment.hand != "never":
+            if relation == "same id and bytes as one at work for the connection before":
+                self._memory.join(fingerprint, self)
             if self._inbox is None:
                 self._inbox = deque()
             self._inbox.append(_Incoming(call, fingerprint))
@@ -237,16 +255,20 @@ class Endpoint:
                 self._next_request()
 
     def _relation(self, call: Call, fingerprint: int, now: float) -> Relation:
-        waiting = [] if self._work is None else [(self._work, self._fingerprint)]
-        for other, others in (*waiting, *(self._inbox or ())):
-            if other.id == call.id:
+        if self._gate == "ignore":
+            return "gated in silence"
+        waiting = [(incoming.call.id, incoming.fingerprint) for incoming in self._inbox or ()]
+        if self._work is not None:
+            waiting.append((self._work.id, self._fingerprint))
+        for call_id, others in waiting:
+            if call_id == call.id:
                 if others == fingerprint:
                     return "same id and bytes as one at work or waiting"
                 return "same id as one at work or waiting, other bytes"
         if self._memory.find(fingerprint, now) is not None:
             return "same id and bytes as one answered"
         if not self._passes(call):
-            return "gated in silence" if self._gate == "ignore" else "gated"
+            return "gated"
         if len(self._inbox or ()) >= self._inbox_limit:
             return "while the inbox is full"
         if self._memory.is_running(fingerprint):
@@ -268,8 +290,10 @@ class Endpoint:
     def _passes(self, message: Call | Send) -> bool:
         """Whether the boot gate lets a message of the peer through."""
         gate = self._gate
-        if gate == "pass" or gate == "no remote" or message.action == "BootNotification":
+        if gate == "pass" or gate == "no remote":
             return True
+        if message.action == "BootNotification":
+            return gate == "boot" or gate == "triggered"
         return gate == "triggered" and self._boot is not None and message.action in self._boot.triggered
 
     def _answered(self, pending: _Outgoing, message: CallResult | CallError, now: float) -> None:
@@ -290,33 +314,46 @@ class Endpoint:
             # A gated CALL is refused as such, whatever else may be wrong with it.
             self._called(message, hash(message.raw), now)
             return
+        if isinstance(message, CallResult) and (pending is None or message.id != pending.id):
+            # It was judged as the answer to another CALL than its own, which says nothing.
+            self._stray(message)
+            return
         self._events.append(Fault(error))
         if not isinstance(message, CallResult):
             if error.reply is not None:
                 self._frames.append(error.reply)
-        elif pending is not None and message.id == pending.id:
+        elif pending is not None:
             if error.reply is not None:
                 self._frames.append(error.reply)
             self._events.append(Failure(pending.id, pending.action, "invalid", error))
             self._settle(pending, "unacceptable CALLRESULT", now, message.payload)
 
-    def _unreadable(self, error: FrameError, now: float) -> None:
+    def _unreadable(self, error: FrameError, frame: bytes | str, now: float) -> None:
         self._events.append(Fault(error))
-        pending = self._pending
-        ours = pending is not None and error.message_id == pending.id
+        pending, reply = self._pending, error.reply
+        # A CALL of the peer may have the id of an own one by chance.
+        head = frame[:_HEAD].encode("utf-8", "replace") if isinstance(frame, str) else frame[:_HEAD]
+        ours = pending is not None and error.message_id == pending.id and _ANSWER_HEAD.match(head) is not None
         # A CALLRESULTERROR answers a CALLRESULT we waited for; one with another id is not ours to complain about.
-        if error.reply is not None and (ours or not error.reply.startswith(b"[5,")):
-            self._frames.append(error.reply)
+        if reply is not None and self._gate != "ignore" and (ours or not reply.startswith(b"[5,")):
+            self._frames.append(reply)
         if pending is not None and ours:
             self._events.append(Failure(pending.id, pending.action, "invalid", error))
             self._settle(pending, "unreadable answer", now)
 
-    def adopt(self, fingerprint: int, reply: bytes) -> None:
-        """The answer to the CALL at work was made by the connection before this one."""
+    def adopt(self, fingerprint: int, reply: bytes, now: float | None) -> None:
+        """The answer to a CALL at work or waiting here was made by the connection before this one."""
+        self._look_up_gates()
         if self._work is not None and self._fingerprint == fingerprint:
             self._done(reply)
-            if self.wake is not None:
-                self.wake()
+        else:
+            for index, incoming in enumerate(self._inbox or ()):
+                if incoming.fingerprint == fingerprint and self._inbox is not None:
+                    self._inbox[index] = incoming._replace(reply=reply)
+        if now is not None:
+            self._next_call(now)
+        if self.wake is not None:
+            self.wake()
 
     # -- from the owner -----------------------------------------------------------------------------------------------
 
@@ -334,21 +371,22 @@ class Endpoint:
             raise EndpointError("the connection is closed")
         if self._own_gate != "pass":
             self._may_order(action)
+        # While none is outstanding those in the queue wait for the gate: this one overtakes them, or waits as well.
+        at_once = self._pending is None and self._may_send(action)
         queue = self._queue
-        if queue is not None and len(queue) >= self._queue_limit:
+        if queue is not None and not at_once and len(queue) >= self._queue_limit:
             raise EndpointError(f"{len(queue)} CALLs are waiting already")
         call_id = self._new_id()
         frame = self._codec.encode(Call(call_id, action, payload))
         if timeout is None:
             timeout = self._call_timeout
         outgoing = _Outgoing(call_id, action, frame, timeout, None if patience is None else now + patience)
-        if self._pending is None and not queue and self._may_send(action):
+        if at_once:
             self._transmit(outgoing, now)
         else:
             if queue is None:
                 queue = self._queue = deque()
             queue.append(outgoing)
-            self._next_call(now)
         if self._role == "csms" and self._boot is not None and self._gate != "pass":
             triggered = triggered_by(action, payload)
             if triggered is not None:
@@ -392,10 +430,17 @@ class Endpoint:
             raise EndpointError("this CALL is not waiting for an answer")
         action = call.action
         reply = self._codec.encode(CallResult(call.id, payload), action)
-        self._memory.store(self._fingerprint, reply, now, action in TRANSACTION_ACTIONS)
-        if self._boot is not None and (self._gate != "pass" or action == "BootNotification"):
+        lasting = action in TRANSACTION_ACTIONS
+        # The answer to a CALL of a connection that is gone counts if the station gets it after all, or asks again.
+        told = not self._lost or self._memory.is_awaited(self._fingerprint)
+        if told or lasting:
+            self._memory.store(self._fingerprint, reply, now, lasting)
+        if told and self._boot is not None and (self._gate != "pass" or action == "BootNotification"):
             self._gated_answer(call, payload)
-        self._done(reply)
+            self._done(reply, now)
+            self._next_call(now)
+        else:
+            self._done(reply, now)
 
     def refuse(self, call: Call, code: str, description: str = "") -> None:
         """Answers the CALL at work with a CALLERROR. Not remembered: a retry deserves another try."""
@@ -409,14 +454,7 @@ class Endpoint:
         if pending is not None and self._deadline is not None and now >= self._deadline:
             self._events.append(Failure(pending.id, pending.action, "timeout"))
             self._settle(pending, "no answer in time", now)
-        queue = self._queue
-        if queue:
-            kept = [outgoing for outgoing in queue if outgoing.expires is None or outgoing.expires > now]
-            if len(kept) < len(queue):
-                for outgoing in queue:
-                    if outgoing.expires is not None and outgoing.expires <= now:
-                        self._events.append(Failure(outgoing.id, outgoing.action, "expired"))
-                self._queue = deque(kept)
+        self._drop_expired(now)
         if self._pending is None:
             self._next_call(now)
 
@@ -435,22 +473,25 @@ class Endpoint:
         elif pending is not None:
             self._events.append(Failure(pending.id, pending.action, "lost"))
         self._events.extend(Failure(outgoing.id, outgoing.action, "lost") for outgoing in self._queue or ())
+        for incoming in self._inbox or ():
+            self._memory.part(incoming.fingerprint, self)
         self._queue = self._inbox = None
         self._frames = []
         if self._work is not None:
             self._memory.running(self._fingerprint)
 
-    def booted(self) -> None:
+    def booted(self, now: float) -> None:
         """The state of `boot` was changed by somebody else."""
         self._look_up_gates()
+        self._next_call(now)
 
     # -- within -------------------------------------------------------------------------------------------------------
 
-    def _done(self, reply: bytes) -> None:
+    def _done(self, reply: bytes, now: float | None = None) -> None:
         """The CALL at work is answered; the next one is handed out."""
         if self._lost:
             self._work = None
-            self._memory.finished(self._fingerprint, reply)
+            self._memory.finished(self._fingerprint, reply, now)
             return
         self._frames.append(reply)
         self._work = None
@@ -460,16 +501,17 @@ class Endpoint:
     def _next_request(self) -> None:
         inbox = self._inbox
         while inbox and self._work is None:
-            call, fingerprint = inbox.popleft()
-            self._work, self._fingerprint = call, fingerprint
-            if self._memory.join(fingerprint, self):
-                # The one at work for the connection before; `adopt` brings its answer.
-                return
-            if self._gate == "no remote" and call.action in REMOTE:
+            call, fingerprint, reply = inbox.popleft()
+            if reply is not None:
+                self._frames.append(reply)
+            elif self._gate == "no remote" and call.action in REMOTE:
                 self._events.append(Gated(call))
-                self._done(self._codec.encode(CallResult(call.id, {"status": "Rejected"}), call.action))
+                self._frames.append(self._codec.encode(CallResult(call.id, {"status": "Rejected"}), call.action))
             else:
-                self._events.append(Request(call))
+                self._work, self._fingerprint = call, fingerprint
+                # One at work for the connection before is not handed out again: `adopt` brings its answer.
+                if not self._memory.join(fingerprint, self):
+                    self._events.append(Request(call))
 
     def _gated_answer(self, call: Call, payload: Mapping[str, Any]) -> None:
         """An answer of ours may open or close the gate, or entitle us to send something."""
@@ -504,8 +546,12 @@ class Endpoint:
     def _may_send(self, action: str) -> bool:
         """Whether the gate lets an own message go now; else it waits."""
         gate = self._own_gate
-        if gate == "pass" or gate == "no remote" or action == "BootNotification":
+        if gate == "pass":
             return True
+        if gate == "no remote":
+            return action not in REMOTE
+        if action == "BootNotification":
+            return gate == "boot" or gate == "triggered"
         return gate == "triggered" and self._boot is not None and action in self._boot.triggered
 
     def _transmit(self, outgoing: _Outgoing, now: float) -> None:
@@ -531,6 +577,7 @@ class Endpoint:
     def _next_call(self, now: float) -> None:
         if self._pending is not None or self._lost:
             return
+        self._drop_expired(now)
         queue = self._queue
         if queue:
             for index, outgoing in enumerate(queue):
@@ -542,6 +589,16 @@ class Endpoint:
         if outbox is not None and self._own_gate == "pass" and (stored := outbox.head(now, self.version)):
             outbox.transmitted(stored)
             self._transmit(_Outgoing(stored.id, stored.action, stored.frame, self._call_timeout, None, stored), now)
+
+    def _drop_expired(self, now: float) -> None:
+        """Ends the own CALLs that have waited too long for their turn."""
+        queue = self._queue
+        if not queue:
+            return
+        over = [outgoing for outgoing in queue if outgoing.expires is not None and outgoing.expires <= now]
+        for outgoing in over:
+            queue.remove(outgoing)
+            self._events.append(Failure(outgoing.id, outgoing.action, "expired"))
 
     def _earliest(self) -> float | None:
         times = [] if self._deadline is None else [self._deadline]

@@ -19,21 +19,26 @@ TRANSACTION_ACTIONS: Final = frozenset({"StartTransaction", "StopTransaction", "
 class Waiting(Protocol):
     """Somebody who waits for the answer to a CALL that an earlier connection is still at work on."""
 
-    def adopt(self, fingerprint: int, reply: bytes) -> None: ...
+    def adopt(self, fingerprint: int, reply: bytes, now: float | None) -> None: ...
 
 
 class Memory:
     """Answers by fingerprint: `hash()` of the CALL's frame, so id, action and payload all count.
 
-    Holds at most `size` answers, none longer than `seconds`. It may outlive the connection: after `reconnected` only
-    answers to transaction-related CALLs are kept, because a restarted station may use the ids of its other CALLs again,
-    and an old answer to them (the time in a Heartbeat's) would be wrong.
+    Holds at most `size` answers, 2 or more, and gives none that is older than `seconds`; keeps each for half as many
+    further answers and half as many seconds at least. Knows at most as many CALLs as `running`. It may outlive the
+    connection: after `reconnected` only answers to transaction-related CALLs are kept, because a restarted station may
+    use the ids of its other CALLs again, and an old answer to them (the time in a Heartbeat's) would be wrong.
+
+    Raises ValueError for a smaller size.
     """
 
     __slots__ = ("_begun", "_half", "_old", "_running", "_seconds", "_young")
 
     def __init__(self, size: int = 32, seconds: float = 600.0) -> None:
-        self._half = max(1, size // 2)
+        if size < 2:
+            raise ValueError("a memory holds 2 answers at least")
+        self._half = size // 2
         self._seconds = seconds
         self._begun = 0.0
         # Fingerprint -> (answer, time, whether it outlives a reconnect). None until needed: most stations are idle.
@@ -77,9 +82,16 @@ class Memory:
 
     def running(self, fingerprint: int) -> None:
         """The connection ended while this CALL was at work; its answer is yet to come."""
-        if self._running is None:
-            self._running = {}
-        self._running[fingerprint] = None
+        running = self._running
+        if running is None:
+            running = self._running = {}
+        elif fingerprint not in running and len(running) >= 2 * self._half:
+            # Owners that never answer: the oldest that nobody waits for is given up, for it will hardly be answered.
+            oldest = next((key for key, waiting in running.items() if waiting is None), None)
+            if oldest is None:
+                return
+            del running[oldest]
+        running[fingerprint] = None
 
     def knows(self, fingerprint: int, now: float) -> bool:
         """Whether this CALL was answered, or is at work for an earlier connection."""
@@ -98,15 +110,24 @@ class Memory:
         self._running[fingerprint] = waiting
         return True
 
-    def finished(self, fingerprint: int, reply: bytes) -> None:
-        """The answer to a CALL that was `running`."""
+    def part(self, fingerprint: int, waiting: Waiting) -> None:
+        """The end of `join`: who waited is gone."""
+        if self.is_awaited(fingerprint) and self._running is not None and self._running[fingerprint] is waiting:
+            self._running[fingerprint] = None
+
+    def is_awaited(self, fingerprint: int) -> bool:
+        """Whether somebody waits for the answer to this CALL."""
+        return self._running is not None and self._running.get(fingerprint) is not None
+
+    def finished(self, fingerprint: int, reply: bytes, now: float | None) -> None:
+        """The answer to a CALL that was `running`. `now`: None where it was refused."""
         if self._running is None or fingerprint not in self._running:
             return
         waiting = self._running.pop(fingerprint)
         if not self._running:
             self._running = None
         if waiting is not None:
-            waiting.adopt(fingerprint, reply)
+            waiting.adopt(fingerprint, reply, now)
 
     # -- hand-over between processes -----------------------------------------------------------------------------------
 

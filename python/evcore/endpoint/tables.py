@@ -18,14 +18,14 @@ __all__ = ["CALLS", "ENDS", "End", "Ending", "Relation", "Treatment", "draw", "r
 
 #: How a CALL of the peer stands to those before it, in the order the questions are asked.
 Relation: TypeAlias = Literal[
+    "gated in silence",
     "same id and bytes as one at work or waiting",
     "same id as one at work or waiting, other bytes",
     "same id and bytes as one answered",
     "gated",
-    "gated in silence",
+    "while the inbox is full",
     "same id and bytes as one at work for the connection before",
     "while another is at work",
-    "while the inbox is full",
     "new",
 ]
 
@@ -37,18 +37,20 @@ class Treatment(NamedTuple):
 
     event: Literal["Request", "Repeat", "Gated", None]
     reply: Literal["the answer given before", "InternalError", "SecurityError", "id in use", None]
-    hand: Literal["now", "in its turn", "never"]
+    hand: Literal["now", "in its turn", "never, but answered in its turn", "never"]
 
 
 CALLS: Final[dict[Relation, Treatment]] = {
+    "gated in silence": Treatment("Gated", None, "never"),
     "same id and bytes as one at work or waiting": Treatment("Repeat", None, "never"),
     "same id as one at work or waiting, other bytes": Treatment(None, "id in use", "never"),
     "same id and bytes as one answered": Treatment("Repeat", "the answer given before", "never"),
     "gated": Treatment("Gated", "SecurityError", "never"),
-    "gated in silence": Treatment("Gated", None, "never"),
-    "same id and bytes as one at work for the connection before": Treatment("Repeat", None, "in its turn"),
-    "while another is at work": Treatment(None, None, "in its turn"),
     "while the inbox is full": Treatment(None, "InternalError", "never"),
+    "same id and bytes as one at work for the connection before": Treatment(
+        "Repeat", None, "never, but answered in its turn"
+    ),
+    "while another is at work": Treatment(None, None, "in its turn"),
     "new": Treatment("Request", None, "now"),
 }
 

@@ -215,7 +215,7 @@ class Connection(Generic[C]):
         running = self._running
         if running is not None:
             # Its answer is for the memory now; nobody ticks any more.
-            self._host.loop.call_later(max(0.0, running.deadline - monotonic()), running.task.cancel)
+            self._host.loop.call_later(max(0.0, running.deadline - monotonic()), self._give_up, running)
         self._endpoint.wake = None
         self._host.closed(self)
         if self._ended is not None:
@@ -268,13 +268,7 @@ class Connection(Generic[C]):
             self._work(now)
         running = self._running
         if running is not None and running.deadline <= now:
-            self._running = None
-            running.task.cancel()
-            log.error(
-                "%s: the handler of %s did not end within %g s", self.context, running.call.action, self._table.timeout
-            )
-            self._reply(running.call, FAILED, running.begun)
-            self._work(now)
+            self._give_up(running)
 
     def ping(self) -> None:
         """Asks the peer for a sign of life."""
@@ -291,7 +285,9 @@ class Connection(Generic[C]):
         held, self._held = self._held, None
         if held is None:
             return
-        self._endpoint.booted()
+        now = monotonic()
+        self._endpoint.booted(now)
+        self._work(now)
         for frame in held:
             if self._open:
                 now = monotonic()
@@ -299,9 +295,16 @@ class Connection(Generic[C]):
                 self._work(now)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Starts the closing handshake; `ended` tells when it is over."""
+        """Starts the closing handshake; `ended` tells when it is over.
+
+        Nothing can be sent from here on, so own CALLs fail at once, and no more CALLs of the peer are carried out: it
+        will send them again on its next connection, which may be there before this one is over.
+        """
         if self._wire is not None:
+            self._flush()
             self._wire.close(code, reason)
+            self._endpoint.lost()
+            self._work(monotonic())
 
     def leave(self, code: int, reason: str = "") -> None:
         """Closes as soon as no CALL of the peer waits for its answer."""
@@ -380,7 +383,7 @@ class Connection(Generic[C]):
         except (Exception, asyncio.CancelledError):
             log.exception("%s: the handler of %s failed", self.context, call.action)
             result = FAILED
-        self._reply(call, result, now)
+        self._reply(call, result, now, now)
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         """A handler that waited is over."""
@@ -397,16 +400,30 @@ class Connection(Generic[C]):
         else:
             log.error("%s: the handler of %s failed", self.context, running.call.action, exc_info=error)
             outcome = FAILED
-        self._reply(running.call, outcome, running.begun)
-        self._work(monotonic())
+        now = monotonic()
+        self._reply(running.call, outcome, running.begun, now)
+        self._work(now)
 
-    def _reply(self, call: Call, outcome: Outcome, begun: float) -> None:
+    def _give_up(self, running: _Running) -> None:
+        """The handler has had its time. What it does from here on is its own affair."""
+        if self._running is not running:
+            return
+        self._running = None
+        running.task.cancel()
+        log.error(
+            "%s: the handler of %s did not end within %g s", self.context, running.call.action, self._table.timeout
+        )
+        now = monotonic()
+        self._reply(running.call, FAILED, running.begun, now)
+        self._work(now)
+
+    def _reply(self, call: Call, outcome: Outcome, begun: float, now: float) -> None:
         code = None
-        if type(outcome) is Refusal:
+        if isinstance(outcome, Refusal):
             code = self._refuse(call, outcome)
         else:
             try:
-                self._endpoint.answer(call, outcome, begun)  # type: ignore[arg-type]
+                self._endpoint.answer(call, outcome, now)
             except PayloadError as error:
                 log.error(
                     "%s: the handler of %s returned a payload that breaks its schema: %s",

@@ -127,13 +127,16 @@ def test_answers_that_cannot_be_used_end_the_call_at_once(version, answer, repli
     assert [json.loads(frame)[:2] for frame in sent] == [[5, call_id]] * replies
 
 
-@pytest.mark.parametrize("bad", ['[3,"other",{"x":1}]', '[3,"other",{"x":', '[3,"other"]'])
-def test_bad_answers_to_nothing_are_not_answered_while_another_call_waits(bad) -> None:
+@pytest.mark.parametrize(
+    ("bad", "told"), [('[3,"other",{"x":1}]', "Stray"), ('[3,"other",{"x":', "Fault"), ('[3,"other"]', "Fault")]
+)
+def test_bad_answers_to_nothing_are_not_answered_while_another_call_waits(bad, told) -> None:
+    """What an answer to another CALL must look like is not known any more, so it is not judged."""
     one = endpoint("ocpp2.1")
     one.call("ClearCache", {}, 0.0)
     one.frames()
     one.receive(bad, 1.0)
-    assert kinds(one) == ["Fault"]
+    assert kinds(one) == [told]
     assert not one.frames()
     assert one.deadline == 30.0
 

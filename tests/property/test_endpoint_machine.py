@@ -1,0 +1,263 @@
+"""Two endpoints over a wire that loses, delays, reorders, duplicates and corrupts, with connections that end at any
+moment and come back, owners that answer rightly, wrongly, late or never, and time that passes.
+
+What must hold is kept in `wire.book`, which goes along with every step. `EVCORE_PROFILE=nightly` takes many more steps.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from wire.book import ATTEMPTS, INTERVAL, LOSSES, ROOM, SIZE, Past, Side
+from wire.messages import MESSAGES, STREAM
+
+from evcore.endpoint import Outbox
+from proof.backends import BACKENDS, make
+from proof.sizes import PROFILE
+
+EXAMPLES, STEPS = (5000, 150) if PROFILE == "nightly" else (100, 60)
+
+ROLES = ("csms", "station")
+ROLE = st.sampled_from(ROLES)
+ANY = st.integers(0, 1 << 16)
+STATUS = st.sampled_from(["Accepted", "Accepted", "Pending", "Rejected"])
+HOW = st.sampled_from(["answer", "answer", "answer", "refuse", "wrong"])
+#: What a frame may turn into: bytes taken out, bytes put in.
+PIECES = st.sampled_from(
+    [b"", b'"', b"]", b"[", b",", b"{}", b"null", b"\xff", b"3", b"4", b"5", b"6", b"-1", b"1", b"2"]
+)
+#: Frames that are wrong in themselves, with ids the other side may have in use.
+NOISE = st.one_of(
+    st.binary(max_size=40),
+    st.builds(
+        lambda kind, number, rest: f'[{kind},"{number}"{rest}'.encode(),
+        st.sampled_from(["0", "2", "3", "4", "5", "6", "9", '"3"', "3.0"]),
+        st.integers(1, 12),
+        st.sampled_from(
+            [
+                "]",
+                ",{}]",
+                ',{"status":"Accepted"}]',
+                ',{"status":"Nonsense"}]',
+                ',"GenericError","",{}]',
+                ',"Heartbeat",{}]',
+                ',"Heartbeat",{"x":1}]',
+                ',"Nonsense",{}]',
+                ',"BootNotification",{}]',
+                ",{",
+                "",
+            ]
+        ),
+    ),
+)
+
+
+class Conversation(RuleBasedStateMachine):
+    backend = BACKENDS[0]
+
+    @initialize(version=st.sampled_from(sorted(MESSAGES)), mode=st.sampled_from(["off", "lenient", "strict"]))
+    def begin(self, version: str, mode: str) -> None:
+        self.version = version
+        self.now = 0.0
+        outbox = Outbox(attempts=ATTEMPTS, interval=INTERVAL, size=ROOM, losses=LOSSES)
+        codec = make(self.backend, version)
+        self.past = {
+            "csms": Past("csms", codec, mode),
+            "station": Past("station", codec, mode, outbox=outbox),
+        }
+        self.sides = {role: Side(past) for role, past in self.past.items()}
+        #: Sides whose connection is gone while they were at work.
+        self.late: list[Side] = []
+        #: What each role has sent: on its way, and ever.
+        self.flying: dict[str, list[bytes]] = {role: [] for role in ROLES}
+        self.history: dict[str, list[bytes]] = {role: [] for role in ROLES}
+
+    def other(self, role: str) -> str:
+        return "station" if role == "csms" else "csms"
+
+    # -- owners
+
+    @rule(role=ROLE, which=ANY, patience=st.sampled_from([None, None, 5.0, 40.0]))
+    def call(self, role: str, which: int, patience: float | None) -> None:
+        messages = MESSAGES[self.version][role]
+        action, payload = messages[which % len(messages)]
+        self.sides[role].call(action, payload, self.now, patience)
+
+    @rule()
+    def boot(self) -> None:
+        action, payload = MESSAGES[self.version]["station"][0]
+        self.sides["station"].call(action, payload, self.now, None)
+
+    @rule(which=ANY)
+    def store(self, which: int) -> None:
+        messages = MESSAGES[self.version]["stored"]
+        self.sides["station"].store(*messages[which % len(messages)], self.now)
+
+    @precondition(lambda self: self.version == "ocpp2.1")
+    @rule(role=ROLE)
+    def send(self, role: str) -> None:
+        self.sides[role].send(*STREAM)
+
+    @rule(role=ROLE, status=STATUS, how=HOW)
+    def answer(self, role: str, status: str, how: str) -> None:
+        if self.sides[role].work is not None:
+            self.sides[role].answer(status, how, self.now)
+
+    @precondition(lambda self: self.late)
+    @rule(which=ANY, status=STATUS, how=HOW)
+    def answer_late(self, which: int, status: str, how: str) -> None:
+        """A handler ends whose connection is gone."""
+        self.late.pop(which % len(self.late)).answer(status, how, self.now)
+
+    # -- the wire
+
+    @rule(role=ROLE, which=ANY, keep=st.booleans())
+    def deliver(self, role: str, which: int, keep: bool) -> None:
+        """A frame arrives, out of turn perhaps, and perhaps not for the last time."""
+        flying = self.flying[role]
+        if flying:
+            frame = flying[which % len(flying)] if keep else flying.pop(which % len(flying))
+            self.sides[self.other(role)].receive(frame, self.now)
+
+    @rule(role=ROLE)
+    def deliver_next(self, role: str) -> None:
+        if self.flying[role]:
+            self.sides[self.other(role)].receive(self.flying[role].pop(0), self.now)
+
+    @rule(role=ROLE, which=ANY)
+    def lose_frame(self, role: str, which: int) -> None:
+        if self.flying[role]:
+            self.flying[role].pop(which % len(self.flying[role]))
+
+    @rule(role=ROLE, which=ANY)
+    def repeat(self, role: str, which: int) -> None:
+        """Bytes that were sent at some time, by an earlier connection perhaps, are sent again."""
+        if history := self.history[role]:
+            self.sides[self.other(role)].receive(history[which % len(history)], self.now)
+
+    @rule(role=ROLE, which=ANY, at=ANY, out=st.integers(0, 3), piece=PIECES)
+    def corrupt(self, role: str, which: int, at: int, out: int, piece: bytes) -> None:
+        if history := self.history[role]:
+            frame = history[which % len(history)]
+            at %= len(frame)
+            self.sides[self.other(role)].receive(frame[:at] + piece + frame[at + out :], self.now)
+
+    @rule(role=ROLE, frame=NOISE)
+    def noise(self, role: str, frame: bytes) -> None:
+        self.sides[role].receive(frame, self.now)
+
+    @rule(seconds=st.sampled_from([0.5, 6.0, 11.0, 31.0, 60.0, 101.0]))
+    def pass_time(self, seconds: float) -> None:
+        until = self.now + seconds
+        for _ in range(20):
+            reached = min(
+                max(self.now, deadline) if (deadline := side.endpoint.deadline) is not None else until
+                for side in self.sides.values()
+            )
+            reached = min(reached, until)
+            for side in self.sides.values():
+                side.pass_time(self.now, reached)
+            self.now = reached
+            self.collect()
+            if reached >= until:
+                break
+
+    @precondition(lambda self: len(self.late) < SIZE // 2)
+    @rule(roles=st.sampled_from([ROLES, ROLES, ("csms",), ("station",)]), new_first=st.booleans())
+    def reconnect(self, roles: tuple[str, ...], new_first: bool) -> None:
+        """The connection ends and comes back; one side may notice the end of the old one after the new one is there,
+        or not at all, when a proxy stands between the two.
+        """
+        for role in roles:
+            old, past = self.sides[role], self.past[role]
+            if not new_first:
+                old.lose(self.now)
+            past.memory.reconnected()
+            self.sides[role] = Side(past)
+            if new_first:
+                old.lose(self.now)
+            old.receive(b'[2,"1","Heartbeat",{}]', self.now)
+            if old.work is not None:
+                self.late.append(old)
+            self.flying[role].clear()
+
+    @precondition(lambda self: len(self.late) < SIZE // 2)
+    @rule(role=ROLE)
+    def hang_up(self, role: str) -> None:
+        """The end of a connection is noticed; orders and frames may still come before there is another one."""
+        side = self.sides[role]
+        if not side.lost:
+            side.lose(self.now)
+
+    @invariant()
+    def holds(self) -> None:
+        if hasattr(self, "sides"):
+            self.collect()
+            for side in (*self.sides.values(), *self.late):
+                side.check()
+
+    def collect(self) -> None:
+        for role, side in self.sides.items():
+            self.flying[role] += side.out
+            self.history[role] += side.out
+            side.out.clear()
+
+    @rule()
+    def come_to_rest(self) -> None:
+        """Whatever happened before: an honest exchange over a good wire ends all that was begun."""
+        for role in ROLES:
+            if self.sides[role].lost:
+                self.reconnect((role,), False)
+        while self.late:
+            self.late.pop().answer("Accepted", "answer", self.now)
+        for _ in range(40):
+            self.collect()
+            for role in ROLES:
+                side = self.sides[role]
+                while side.work is not None:
+                    side.answer("Accepted", "answer", self.now)
+                flying, self.flying[role] = self.flying[role], []
+                for frame in flying:
+                    self.sides[self.other(role)].receive(frame, self.now)
+                self.collect()
+            station = self.sides["station"]
+            kept = self.past["station"].kept
+            if any((*self.flying.values(), *(side.inbox for side in self.sides.values()))):
+                continue
+            if station.past.told.status != "Accepted" and station.outstanding is None:
+                self.boot()
+            elif kept or any(side.outstanding or side.queue for side in self.sides.values()):
+                self.pass_time(11.0)
+            else:
+                break
+        else:
+            raise AssertionError("there is no end to it")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_conversation(backend: str) -> None:
+    class Machine(Conversation):
+        pass
+
+    Machine.backend = backend
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=PROFILE != "nightly",
+            database=None,
+            report_multiple_bugs=False,
+        ),
+    )
