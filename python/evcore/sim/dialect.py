@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from evcore.sim.connector import Charge, Connector
 from evcore.sim.meter import Reading
@@ -12,7 +12,10 @@ from evcore.sim.meter import Reading
 if TYPE_CHECKING:
     from evcore.sim.station import Order, Station
 
-__all__ = ["Dialect", "reading"]
+__all__ = ["Dialect", "Message", "reading"]
+
+#: A transaction message to be made: action, what makes the payload, from what.
+Message: TypeAlias = tuple[str, Callable[..., Any], tuple[Any, ...]]
 
 
 class Dialect(ABC):
@@ -65,8 +68,8 @@ class Dialect(ABC):
         """The limit is another one."""
 
     @abstractmethod
-    async def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> None:
-        """Meter values of the transaction. `context`: a ReadingContext."""
+    def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> Message | None:
+        """Meter values of the transaction, to be delivered; None where none are wanted. `context`: a ReadingContext."""
 
     @abstractmethod
     async def stop(self, station: Station, connector: Connector, charge: Charge, reason: str) -> None:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from evcore import Codec
 from evcore.net.engine import ConnectError, Engine
 from evcore.net.tls import KeyPair, TlsError, client_context
 from evcore.sim import jobs
 from evcore.sim.clock import Clock
+from evcore.sim.codec import StationCodec
 from evcore.sim.dialect import Dialect
 from evcore.sim.quirks import QUIRKS
 from evcore.sim.rng import Rng
@@ -136,7 +136,7 @@ class Fleet:
         self.timers = Timers(self.clock, self._loop, self.time)
         self.tally = Tally()
         self.ending = False
-        self.codecs = {name: Codec(dialect.subprotocol, lazy=True) for name, dialect in VERSIONS.items()}
+        self.codecs = {name: StationCodec(dialect.subprotocol, lazy=True) for name, dialect in VERSIONS.items()}
         self._dialects = {name: dialect() for name, dialect in VERSIONS.items()}
         self._queue: deque[Station] = deque()
         self._tasks: set[asyncio.Task[None]] = set()

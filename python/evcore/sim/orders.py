@@ -23,6 +23,7 @@ __all__ = [
     "connectors",
     "report_again",
     "reserve",
+    "sample",
     "set_operative",
     "start_charge",
     "stop_charge",
@@ -187,6 +188,14 @@ def composite(station: Station, number: int, seconds: int, unit: str | None) -> 
 
 async def tell(station: Station, action: str, payload: Mapping[str, Any]) -> None:
     await station.call(action, payload)
+
+
+async def sample(station: Station, connector: Connector) -> None:
+    """Meter values of the charge, now."""
+    charge = connector.charge
+    message = None if charge is None else station.dialect.sample(station, connector, charge, "Trigger")
+    if message is not None:
+        await station.deliver(message[0], message[1], *message[2])
 
 
 async def report_again(station: Station, number: int | None) -> None:

@@ -214,9 +214,7 @@ def trigger_message(station: Station, payload: Any) -> _Outcome:
         if not charging:
             return REJECTED
         for connector in charging:
-            charge = connector.charge
-            if charge is not None:
-                station.spawn(station.dialect.sample(station, connector, charge, "Trigger"))
+            station.spawn(orders.sample(station, connector))
     elif wanted in ("FirmwareStatusNotification", "DiagnosticsStatusNotification", "LogStatusNotification"):
         station.spawn(orders.tell(station, wanted, {"status": "Idle"}))
     else:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from evcore import Codec
 from evcore.message import Call, CallResult
+from evcore.sim.codec import StationCodec, Written
 
 __all__ = ["QUIRKS", "MisbehavingCodec", "Quirk", "misbehaving"]
 
@@ -263,7 +263,7 @@ _LIST: Final = (
 QUIRKS: Final[Mapping[str, Quirk]] = {quirk.number: quirk for quirk in _LIST}
 
 
-class MisbehavingCodec(Codec):
+class MisbehavingCodec(StationCodec):
     """Writes what stations with these quirks send; reads as any codec."""
 
     quirks: tuple[Quirk, ...] = ()
@@ -273,6 +273,8 @@ class MisbehavingCodec(Codec):
         if about is None:
             return super().encode(message, action, judge)
         is_result = isinstance(message, CallResult)
+        if type(message.payload) is Written:
+            message = Call(message.id, about, json.loads(message.payload))
         payload, changed = message.payload, False
         for quirk in self.quirks:
             if quirk.change is not None and quirk.result == is_result and about in quirk.actions:

@@ -15,7 +15,7 @@ import logging
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from evcore import Codec
 from evcore.endpoint import Answer, Boot, Endpoint, EndpointError, Failure, Fault, Memory, Request, Stray
@@ -47,6 +47,12 @@ Order = Callable[["Station", Any], Mapping[str, Any]]
 _BOOT_AGAIN: Final = 60.0
 
 
+_Again: TypeAlias = "tuple[Callable[..., Any], tuple[Any, ...]]"
+
+#: CALLs that may wait for their answers when another one is sent without waiting.
+_WITHOUT_WAITING: Final = 2
+
+
 class _Stored:
     """A transaction message that waits. `make(*arguments)` is its payload, made when it is sent: by then the CSMS may
     have given the transaction its id. `then` gets the answer.
@@ -71,8 +77,9 @@ class Station:
     __slots__ = (
         "_backlog", "_beating", "_booting", "_counter", "_draining", "_memory", "_pending", "boot", "boot_reason",
         "busy", "connectors", "dialect", "endpoint", "epoch", "failure", "firmware", "fleet", "heartbeat_interval",
-        "identity", "jobs", "leaving", "list_version", "local_list", "model", "net", "now", "number", "outbox",
-        "profiles", "quirks", "rng", "running", "settings", "supply", "tries", "visits", "was_accepted", "wire",
+        "identity", "jobs", "leaving", "list_version", "local_list", "measurands", "model", "net", "now", "number",
+        "outbox", "profiles", "quirks", "rng", "running", "sample_interval", "settings", "supply", "tries", "visits",
+        "was_accepted", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +114,7 @@ class Station:
         self.heartbeat_interval = model.heartbeat_interval
         if model.sample_interval != 60:
             self.settings.put("MeterValueSampleInterval", str(round(model.sample_interval)))
+        self._read_sampling()
         if model.connectors != 1:
             self.settings.put("NumberOfConnectors", str(model.connectors))
         self.profiles: Profiles | None = None
@@ -133,7 +141,7 @@ class Station:
         """Why the last CALL got no result: an error code, or `offline`, `timeout`, `lost`, `invalid`."""
         self.outbox: deque[_Stored] | None = None
         self._memory: Memory | None = None
-        self._pending: dict[str, tuple[Strand | None, str, float]] = {}
+        self._pending: dict[str, tuple[Strand | None, str, float, _Again | None]] = {}
         self._counter = 0
         self._booting: Strand | None = None
         self._draining: Strand | None = None
@@ -284,7 +292,9 @@ class Station:
         self.fleet.tally.connected -= 1
         if not wanted:
             # A transaction message is sent again; whether it arrives is counted there.
-            self.fleet.tally.lost += sum(action not in self.dialect.stored for _, action, _ in self._pending.values())
+            self.fleet.tally.lost += sum(
+                action not in self.dialect.stored for _, action, _, _ in self._pending.values()
+            )
         self.wire = None
         if self.endpoint is not None:
             self.endpoint.lost()
@@ -445,7 +455,8 @@ class Station:
         """A CALL whose answer nobody waits for."""
         self._order(action, payload, None)
 
-    def _order(self, action: str, payload: Mapping[str, Any], strand: Strand | None) -> bool:
+    def _order(self, action: str, payload: Any, strand: Strand | None, again: _Again | None = None) -> bool:
+        """Sends a CALL. `again`: what makes it again, for a transaction message that must not get lost."""
         endpoint = self.endpoint
         if endpoint is None or self.wire is None:
             self.failure = "offline"
@@ -463,7 +474,7 @@ class Station:
             self.fleet.tally.broken += 1
             self.failure = "refused"
             return False
-        self._pending[number] = strand, action, now
+        self._pending[number] = strand, action, now, again
         self._flush()
         return True
 
@@ -477,17 +488,30 @@ class Station:
         """A transaction message (1.6 section 3.7, 2.x E04): sent now, or kept until the CSMS has answered it. Its
         payload is `make(*arguments)`, `then` gets the answer.
         """
-        stored = _Stored(action, make, arguments, then, self.now)
-        if self.online and not self.outbox:
-            stored.transmissions = 1
+        transmissions = 0
+        if not self.outbox and self.online:
             answer = await self.call(action, make(*arguments))
             if answer is not None:
                 if then is not None:
                     then(answer)
                 return
-            if not self._retry(stored):
-                self.fleet.tally.discarded += 1
-                return
+            transmissions = 1
+        self._store(_Stored(action, make, arguments, then, self.now), transmissions)
+
+    def post(self, action: str, make: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
+        """As `deliver`, for a message whose answer changes nothing: time goes on before it. False where it has to be
+        delivered instead, because the station is offline or others wait for their answers.
+        """
+        if self.outbox or len(self._pending) > _WITHOUT_WAITING or not self.online:
+            return False
+        return self._order(action, make(*arguments), None, (make, arguments))
+
+    def _store(self, stored: _Stored, transmissions: int) -> None:
+        """Keeps a message after so many transmissions, unless they were all it gets."""
+        stored.transmissions = transmissions
+        if transmissions and not self._retry(stored):
+            self.fleet.tally.discarded += 1
+            return
         outbox = self.outbox
         if outbox is None:
             outbox = self.outbox = deque()
@@ -585,7 +609,7 @@ class Station:
 
     def _answered(self, event: Answer) -> None:
         tally, result = self.fleet.tally, event.result
-        strand, action, sent = self._pending.pop(event.id)
+        strand, action, sent, again = self._pending.pop(event.id)
         tally.answer(action, self.fleet.time() - sent)
         answer: CallResult | None = None
         if isinstance(result, CallError):
@@ -596,6 +620,8 @@ class Station:
                 tally.refused += 1
                 tally.codes[f"{action} {result.code}"] += 1
                 self.say("got no result to {}: {} {}", action, result.code, result.description)
+            if again is not None:
+                self._store(_Stored(action, *again, None, self.now), 1)
         else:
             answer = result
         if strand is not None:
@@ -604,13 +630,15 @@ class Station:
 
     def _failed(self, event: Failure) -> None:
         tally = self.fleet.tally
-        strand, action, _ = self._pending.pop(event.id)
+        strand, action, _, again = self._pending.pop(event.id)
         self.failure = event.reason
         if event.reason == "timeout":
             tally.timeouts += 1
         elif event.reason == "invalid":
             tally.invalid += 1
             log.warning("%s: the answer to %s cannot be accepted: %s", self, action, event.error)
+        if again is not None:
+            self._store(_Stored(action, *again, None, self.now), 1)
         if event.reason != "lost":
             self.say("got no answer to {}: {}", action, event.reason)
         if strand is not None:
@@ -702,7 +730,13 @@ class Station:
         if key == "HeartbeatInterval":
             self.heartbeat_interval = float(self.settings.whole(key))
         elif key.startswith("MeterValue"):
+            self._read_sampling()
+            # Whoever sleeps until the next sample looks again.
             self.limits_changed()
+
+    def _read_sampling(self) -> None:
+        self.sample_interval = float(self.settings.whole("MeterValueSampleInterval"))
+        self.measurands = self.settings.text("MeterValuesSampledData")
 
     def limits_changed(self) -> None:
         """Profiles came or went: charges look at their limits again."""

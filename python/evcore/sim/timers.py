@@ -17,7 +17,7 @@ from evcore.sim.clock import Clock
 __all__ = ["Entry", "Ringable", "Timers"]
 
 #: Real seconds between two looks at the heap, at least and at most.
-_SHORTEST: Final = 0.005
+_SHORTEST: Final = 0.01
 _LONGEST: Final = 1.0
 #: Timers handled before the event loop gets its turn again.
 _BATCH: Final = 512

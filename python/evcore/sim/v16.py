@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from evcore.message import CallResult
+from evcore.sim.codec import Written
 from evcore.sim.connector import Charge, Connector
-from evcore.sim.dialect import Dialect, reading
+from evcore.sim.dialect import Dialect, Message, reading
 from evcore.sim.meter import Reading, sampler
 from evcore.sim.orders_v16 import ORDERS
 from evcore.sim.station import Station
@@ -82,11 +83,11 @@ class V16(Dialect):
     async def rate_changed(self, station: Station, connector: Connector, charge: Charge) -> None:
         """1.6 does not say it."""
 
-    async def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> None:
-        measurands = station.settings.text("MeterValuesSampledData")
-        if measurands:
-            look = reading(station, connector, charge)
-            await station.deliver("MeterValues", _values, connector.number, charge, look, context, measurands)
+    def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> Message | None:
+        if not station.measurands:
+            return None
+        look = reading(station, connector, charge)
+        return "MeterValues", _values, (connector.number, charge, look, context, station.measurands)
 
     async def stop(self, station: Station, connector: Connector, charge: Charge, reason: str) -> None:
         register = round(charge.begun + charge.car.drawn)
@@ -121,14 +122,14 @@ def _starting(connector: int, charge: Charge, timestamp: str) -> dict[str, Any]:
     return payload if charge.reservation is None else payload | {"reservationId": charge.reservation}
 
 
-def _values(connector: int, charge: Charge, look: Reading, context: str, measurands: str) -> dict[str, Any]:
-    samples = sampler(look.phases, measurands, "1.6").fill(look, context)
-    return {
-        "connectorId": connector,
-        # The CSMS never gave an id when it refused the beginning (1.6 errata 3.18).
-        "transactionId": _NO_NUMBER if charge.number is None else charge.number,
-        "meterValue": [{"timestamp": look.timestamp, "sampledValue": samples}],
-    }
+def _values(connector: int, charge: Charge, look: Reading, context: str, measurands: str) -> Written:
+    # The CSMS never gave an id when it refused the beginning (1.6 errata 3.18).
+    number = _NO_NUMBER if charge.number is None else charge.number
+    samples = sampler(look.phases, measurands, context, "1.6").text(look)
+    return Written(
+        f'{{"connectorId":{connector},"transactionId":{number},'
+        f'"meterValue":[{{"timestamp":"{look.timestamp}","sampledValue":{samples}}}]}}'
+    )
 
 
 def _stopping(charge: Charge, register: int, timestamp: str, reason: str) -> dict[str, Any]:

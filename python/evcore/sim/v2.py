@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, Final
 
 from evcore.message import CallResult
+from evcore.sim.codec import Written
 from evcore.sim.connector import Charge, Connector
-from evcore.sim.dialect import Dialect, reading
+from evcore.sim.dialect import Dialect, Message, reading
 from evcore.sim.meter import Reading, sampler
 from evcore.sim.orders_v2 import ORDERS
 from evcore.sim.station import Station
@@ -24,6 +26,10 @@ _STOPPED: Final = {
     "Fault": ("AbnormalCondition", "Other"),
     "Unlock": ("UnlockCommand", "Other"),
 }
+
+
+_OFFLINE: Final = '"offline":true,'
+_NOTHING: Final = ""
 
 
 class V201(Dialect):
@@ -105,9 +111,14 @@ class V201(Dialect):
     async def rate_changed(self, station: Station, connector: Connector, charge: Charge) -> None:
         await self._event(station, connector, charge, "Updated", "ChargingRateChanged", None)
 
-    async def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> None:
-        reason = "Trigger" if context == "Trigger" else "MeterValuePeriodic"
-        await self._event(station, connector, charge, "Updated", reason, context)
+    def sample(self, station: Station, connector: Connector, charge: Charge, context: str) -> Message | None:
+        if not station.measurands:
+            return None
+        seq, charge.seq = charge.seq, charge.seq + 1
+        look = reading(station, connector, charge)
+        remote = None if charge.remote is None else charge.remote.id
+        about = charge.id, charge.state, remote, self.info, not station.online
+        return "TransactionEvent", _periodic, (about, seq, look, context, station.measurands)
 
     async def stop(self, station: Station, connector: Connector, charge: Charge, reason: str) -> None:
         trigger, stopped = _STOPPED[reason]
@@ -127,7 +138,7 @@ class V201(Dialect):
         **more: Any,
     ) -> None:
         """A TransactionEvent; with meter values where there is a `context`, and a `stopped` reason at the end."""
-        measurands = station.settings.text("MeterValuesSampledData") if context is not None else ""
+        measurands = station.measurands if context is not None else ""
         look = reading(station, connector, charge) if measurands else None
         info = {"transactionId": charge.id, "chargingState": charge.state, **self.info}
         if stopped is not None:
@@ -155,7 +166,7 @@ class V201(Dialect):
         await station.deliver("TransactionEvent", _with_values, event, look, context, measurands, then=then)
 
     def dispensable(self, action: str, arguments: tuple[Any, ...]) -> bool:
-        return bool(arguments[0]["eventType"] == "Updated")
+        return isinstance(arguments[0], tuple) or bool(arguments[0]["eventType"] == "Updated")
 
     async def firmware_status(self, station: Station, status: str, request: int | None) -> None:
         about = {} if request is None else {"requestId": request}
@@ -193,6 +204,22 @@ class V21(V201):
 def _with_values(event: dict[str, Any], look: Reading | None, context: str, measurands: str) -> dict[str, Any]:
     if look is None:
         return event
-    samples = sampler(look.phases, measurands, "2.x").fill(look, context)
-    event["meterValue"] = [{"timestamp": look.timestamp, "sampledValue": samples}]
-    return event
+    samples = json.loads(sampler(look.phases, measurands, context, "2.x").text(look))
+    return event | {"meterValue": [{"timestamp": look.timestamp, "sampledValue": samples}]}
+
+
+def _periodic(
+    about: tuple[str, str, int | None, Mapping[str, Any], bool], seq: int, look: Reading, context: str, measurands: str
+) -> Written:
+    number, state, remote, info, offline = about
+    reason = "Trigger" if context == "Trigger" else "MeterValuePeriodic"
+    more = "".join(f',"{name}":"{value}"' for name, value in info.items())
+    if remote is not None:
+        more += f',"remoteStartId":{remote}'
+    samples = sampler(look.phases, measurands, context, "2.x").text(look)
+    return Written(
+        f'{{"eventType":"Updated","timestamp":"{look.timestamp}","triggerReason":"{reason}","seqNo":{seq},'
+        f'"transactionInfo":{{"transactionId":"{number}","chargingState":"{state}"{more}}},'
+        f"{_OFFLINE if offline else _NOTHING}"
+        f'"meterValue":[{{"timestamp":"{look.timestamp}","sampledValue":{samples}}}]}}'
+    )

@@ -247,13 +247,13 @@ async def _charge(station: Station, connector: Connector, charge: Charge, leaves
 
 async def _flow(station: Station, connector: Connector, charge: Charge, leaves: float) -> str:
     """Charges until the car is done, leaves, or somebody says so; returns why it ended."""
-    dialect, car, settings = station.dialect, charge.car, station.settings
+    dialect, car = station.dialect, charge.car
     parked = leaves < _NEVER
     sampled = station.now
     while True:
         if connector.stop is not None:
             return connector.stop
-        if charge.refused and settings.true("StopTransactionOnInvalidId"):
+        if charge.refused and station.settings.true("StopTransactionOnInvalidId"):
             return "DeAuthorized"
         if car.full and not parked:
             return "EVDisconnected" if station.rng.random() < 0.3 else "Local"
@@ -265,10 +265,10 @@ async def _flow(station: Station, connector: Connector, charge: Charge, leaves: 
             station.say("may draw {:.1f} kW from now on", limit / 1000)
             await dialect.rate_changed(station, connector, charge)
         suspended = (limit < _LEAST and car.phases > 0) or limit <= 0
-        await _set_state(
-            station, connector, charge, "SuspendedEVSE" if suspended else "SuspendedEV" if car.full else "Charging"
-        )
-        interval = settings.whole("MeterValueSampleInterval")
+        state = "SuspendedEVSE" if suspended else "SuspendedEV" if car.full else "Charging"
+        if state != charge.state:
+            await _set_state(station, connector, charge, state)
+        interval = station.sample_interval
         due = sampled + interval if interval else station.now + _LONGEST
         wait = min(due - station.now, leaves - station.now, station.limit_changes(connector))
         elapsed = await station.sleep(max(0.01, wait))
@@ -276,20 +276,22 @@ async def _flow(station: Station, connector: Connector, charge: Charge, leaves: 
         connector.register = charge.begun + car.drawn
         if interval and station.now >= sampled + interval and connector.stop is None and not (car.full and not parked):
             sampled = station.now
-            await dialect.sample(station, connector, charge, "Sample.Periodic")
-            station.say("{:.1f} kW, {:.0f} %, {:.0f} Wh", car.watts / 1000, car.soc, connector.register)
+            message = dialect.sample(station, connector, charge, "Sample.Periodic")
+            if message is not None and not station.post(*message):
+                await station.deliver(message[0], message[1], *message[2])
+            if station.fleet.say is not None:
+                station.say("{:.1f} kW, {:.0f} %, {:.0f} Wh", car.watts / 1000, car.soc, connector.register)
 
 
 async def _set_state(station: Station, connector: Connector, charge: Charge, state: str) -> None:
-    """The 2.x ChargingState, which for 1.6 is a status."""
-    if state != charge.state:
-        charge.state = state
-        if state == "Charging":
-            charge.car.watts = min(charge.car.willing(), charge.limit or 0.0)
-        else:
-            charge.car.stop()
-        await station.dialect.state_changed(station, connector, charge)
-        await _set_status(station, connector, state)
+    """Another 2.x ChargingState, which for 1.6 is a status."""
+    charge.state = state
+    if state == "Charging":
+        charge.car.watts = min(charge.car.willing(), charge.limit or 0.0)
+    else:
+        charge.car.stop()
+    await station.dialect.state_changed(station, connector, charge)
+    await _set_status(station, connector, state)
 
 
 async def _set_status(station: Station, connector: Connector, status: str) -> None:
