@@ -131,6 +131,7 @@ class JournalFile:
 
     def note(self, identity: str, number: int, order: str, values: tuple[Any, ...]) -> None:
         """Changes a message without waiting for the disk; does not raise."""
+        known = bool(self._owed)
         self._owed[identity, number] = (order, (*values, identity, number))
         try:
             database = self._open()
@@ -138,7 +139,7 @@ class JournalFile:
             with database:
                 self._pay(database)
         except (sqlite3.Error, JournalError) as error:
-            if len(self._owed) == 1:
+            if not known:
                 failure = error if isinstance(error, JournalError) else self._failure("written", error)
                 log.error("%s; messages may be sent once more than needed", failure)
             return
