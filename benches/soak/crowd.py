@@ -87,6 +87,11 @@ class Station(asyncio.Protocol):
             elif opcode == CLOSE and not self.leaving:
                 self._wrong(f"closed with {payload!r}")
 
+    def waiting_for(self) -> str:
+        if self.transport is None:
+            return "on a connection that is gone"
+        return f"for {self.expected!r}, has {self._data!r}" if self._is_open else f"for its upgrade, has {self._data!r}"
+
     def send(self, call: Template) -> None:
         assert self.transport is not None
         self._crowd.calls += 1
@@ -194,7 +199,7 @@ class Crowd:
         _, station = await loop.create_connection(lambda: Station(self, number, version), "127.0.0.1", self._port)
         await asyncio.wait((station.ready,), timeout=_PATIENCE)
         if not station.ready.done():
-            self.fail(f"station {number} is not let in")
+            self.fail(f"station {number} has waited {_PATIENCE:g} s {station.waiting_for()}")
         self._present[number] = station
         if old is not None:
             await asyncio.wait((old.over,), timeout=3)
