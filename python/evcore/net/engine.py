@@ -251,8 +251,8 @@ def said(error: BaseException) -> str:
 
 
 def raw(values: list[str]) -> bytes | None:
-    """A header that may stand once, as the bytes that were sent."""
-    return values[0].encode("ascii", "surrogateescape") if len(values) == 1 else None
+    """A header that may stand once, as the bytes that were sent: the libraries decode them in one way or the other."""
+    return values[0].encode("latin-1", "surrogateescape") if len(values) == 1 else None
 
 
 def address(transport: asyncio.BaseTransport) -> str:

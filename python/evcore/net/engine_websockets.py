@@ -55,6 +55,7 @@ class _Peer(asyncio.Protocol, ABC):
 
     __slots__ = (
         "_brake",
+        "_closing",
         "_options",
         "_parts",
         "_parts_count",
@@ -74,6 +75,7 @@ class _Peer(asyncio.Protocol, ABC):
         self._parts: bytearray | None = None
         self._parts_count = 0
         self._received = 0
+        self._closing = False
         self._timer: asyncio.TimerHandle | None = None
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------------
@@ -163,7 +165,8 @@ class _Peer(asyncio.Protocol, ABC):
 
     def _frame(self, frame: Frame) -> None:
         sink = self._sink
-        if sink is None or self._protocol.state is not State.OPEN:
+        # Not the library's state: it has looked further already, and what came before a close frame counts.
+        if sink is None or self._closing:
             return
         if frame.opcode is Opcode.TEXT and frame.fin:
             self._hand(sink, bytes(frame.data))
@@ -210,11 +213,12 @@ class _Peer(asyncio.Protocol, ABC):
 
     def close(self, code: int, reason: str = "") -> None:
         if self._protocol.state is State.OPEN:
-            self._parts = None
+            self._closing, self._parts = True, None
             self._protocol.send_close(code, reason.encode()[:120].decode(errors="ignore"))
             self._flush()
 
     def abort(self) -> None:
+        self._closing = True
         if self._transport is not None:
             self._transport.abort()
 

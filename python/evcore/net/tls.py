@@ -199,7 +199,7 @@ def _load(context: ssl.SSLContext, pair: KeyPair) -> None:
         # A password of some kind always: without one OpenSSL would ask for it on the terminal.
         context.load_cert_chain(pair.certificate, pair.key_file, pair.password or "")
     except ssl.SSLError as error:
-        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+        if error.reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
             raise TlsError(f"{pair.key_file} is not the key of the certificate {pair.certificate}") from error
         if encrypted:
             raise TlsError(f"{pair.key_file} cannot be decrypted, its password is wrong") from error
