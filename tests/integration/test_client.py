@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 import evcore
 from evcore import Codec
@@ -24,11 +25,14 @@ from evcore.dispatch import Table
 from evcore.endpoint import Answer, EndpointError, Event, Outbox, Stored
 from evcore.endpoint.outbox import UNNUMBERED
 from evcore.errors import PayloadError
+from evcore.net.auth import Credential, Credentials
 from evcore.net.backoff import BackOff
 from evcore.net.client import Client, ClientObserver, ClientOptions, Profile
 from evcore.net.connection import CallFailed, Connection
-from evcore.net.engine import ConnectError, EngineName, load
+from evcore.net.engine import ConnectError, EngineName, ListenOptions, load
 from evcore.net.journal import JournalFile
+from evcore.net.secret import Secret
+from evcore.net.tls import KeyPair, ServerTls, client_context
 from tests.integration.backend import CUT, NOW, SILENCE, Backend
 
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
@@ -563,7 +567,65 @@ async def test_the_answer_to_a_stored_message_is_heard(station: Start, backend: 
     assert answers[stored].payload["transactionId"] == 77  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("identity", ["", "x" * 49, "a\nb", "\ud800"])
+def test_an_identity_that_is_none(engine: EngineName, identity: str) -> None:
+    with pytest.raises(ValueError, match="1 to 48 characters"):
+        Client(load(engine), "ws://127.0.0.1", identity, Table(), None)
+
+
+def test_what_a_client_cannot_do_with(engine: EngineName) -> None:
+    with pytest.raises(ValueError, match="needs a profile"):
+        Client(load(engine), (), "CP1", Table(), None)
+    with pytest.raises(ValueError, match="colon"):
+        Client(load(engine), Profile("ws://127.0.0.1", b"x" * 16), "CP:1", Table(), None)
+
+
 # Against our own server
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+async def test_security_profiles(
+    serving: Callable[..., Any], station: Start, engine: EngineName, tmp_path: Path, level: int
+) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+
+    def issued(name: str, *hosts: str, **more: Any) -> KeyPair:
+        certificate = authority.issue_cert(*hosts, **more)
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / f"{name}.pem"))
+        return KeyPair(tmp_path / f"{name}.pem")
+
+    pair = issued("station", "station.example", common_name="CP 1") if level == 3 else None
+    listen = ListenOptions()
+    if level > 1:
+        listen = ListenOptions(
+            tls=ServerTls([issued("server", "127.0.0.1")], client_ca=tmp_path / "ca.pem", client="optional")
+        )
+    key = bytes.fromhex("0001020304050607FFFFFFFFFFFFFFFFFFFFFFFF")
+    known = Credentials([Credential("CP 1", frozenset({level}), (Secret.of_key(key),))])
+    async with serving(engine, authenticator=known, listen=listen) as running:
+        url = running.url.replace("ws:", "wss:") if level > 1 else running.url
+        tls = client_context(ca=tmp_path / "ca.pem", pair=pair) if level > 1 else None
+        # The old key first, as after a key change whose answer was lost.
+        wrong, right = Profile(url, b"x" * 20, tls), Profile(url, None if level == 3 else key, tls)
+        diary = Diary()
+        profiles = (right,) if level == 3 else (wrong, right)
+        async with station(profiles, options=quick(attempts_per_profile=1), observer=diary) as client:
+            await in_time(client.ready())
+            await client.call("Heartbeat", {})
+    assert diary.entries == [*["refused"] * (level < 3), "connected", "Accepted", "disconnected"]
+
+
+async def test_compression_is_agreed_on_where_it_is_asked_for(
+    serving: Callable[..., Any], station: Start, engine: EngineName, backend: Backend
+) -> None:
+    options = quick(versions=("ocpp2.0.1",), deflate=True)
+    async with station(backend, boot=BOOT_2, options=options) as client:
+        await in_time(client.ready())
+    assert "permessage-deflate" in backend.requests[0].headers["Sec-WebSocket-Extensions"]
+    assert backend.actions() == ["BootNotification"]
+    async with serving(engine) as running, station(running.url, boot=BOOT_2, options=options) as client:
+        await in_time(client.ready())
 
 
 async def test_our_server_takes_the_messages_of_a_station_that_was_offline(

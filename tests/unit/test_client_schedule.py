@@ -230,12 +230,21 @@ def test_a_key_that_is_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "http://a", "ws://", "ws:///x", "ws://a?b=c", "wss://a#b", "ws://user:secretsecretsecret@host"]
+    "url",
+    [
+        *("", "http://a", "ws://", "ws:///x", "ws://a?b=c", "wss://a#b", "ws://user:secretsecretsecret@host"),
+        *("ws://a:99999", "ws://a:b", "ws://a:0", f"ws://{'a' * 64}.example", "ws://a..b"),
+    ],
 )
 def test_a_url_that_is_none(url: str) -> None:
     with pytest.raises(ValueError, match="endpoint URL") as caught:
         Profile(url)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["ws://a", "wss://[::1]:9000/x/", "ws://bücher.example", "ws://127.0.0.1:1"])
+def test_a_url_that_is_one(url: str) -> None:
+    assert Profile(url).url == url
 
 
 @pytest.mark.parametrize("length", [15, 41])

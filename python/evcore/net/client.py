@@ -168,8 +168,8 @@ class Client(Generic[C]):
         self._profiles = (profiles,) if isinstance(profiles, Profile) else tuple(profiles)
         if not self._profiles:
             raise ValueError("a client needs a profile")
-        if not 1 <= len(identity) <= 48:
-            raise ValueError("an identity has 1 to 48 characters")
+        if not 1 <= len(identity) <= 48 or not identity.isprintable():
+            raise ValueError("an identity has 1 to 48 characters, none of them a control character")
         if ":" in identity and any(profile.password is not None for profile in self._profiles):
             raise ValueError("an identity with a colon cannot be the user of Basic authentication")
         self.identity = identity

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from evcore.endpoint import Event, Stored
 from evcore.message import Call
@@ -35,6 +35,15 @@ def authorization_key(text: str) -> bytes:
     return bytes.fromhex(digits)
 
 
+def _is_host(parts: SplitResult) -> bool:
+    """Whether host and port can be asked for: what cannot is not found out before the name is looked up."""
+    try:
+        host, port = parts.hostname or "", parts.port
+        return bool(host) and port != 0 and (":" in host or bool(host.encode("idna")))
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """A network connection profile: how to reach one CSMS.
@@ -51,10 +60,10 @@ class Profile:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in ("ws", "wss") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("an endpoint URL is ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]")
         if "@" in parts.netloc:
             raise ValueError("credentials do not belong into an endpoint URL, `password` is for them")
+        if parts.scheme not in ("ws", "wss") or not _is_host(parts) or parts.query or parts.fragment:
+            raise ValueError("an endpoint URL is ws://HOST[:PORT][/PATH] or wss://HOST[:PORT][/PATH]")
         if self.password is not None and len(self.password) not in _PASSWORD_BYTES:
             raise ValueError(f"a password has 16 to 40 bytes, not {len(self.password)}")
 
