@@ -103,11 +103,13 @@ async def single(settings: ServeSettings) -> None:
     async def shown(room: int) -> Screen:
         return screen(service.csms, room)
 
-    try:
-        with _http(settings, snapshot, lambda: not ends.first.is_set()):
+    # Metrics are served until the last station is gone.
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_http(settings, snapshot, lambda: not ends.first.is_set()))
             await _until(ends, settings, service.port, shown)
-    finally:
-        await ends.unless_twice(service.stop())
+        finally:
+            await ends.unless_twice(service.stop())
 
 
 async def several(settings: ServeSettings) -> None:
@@ -144,21 +146,29 @@ async def several(settings: ServeSettings) -> None:
             [Screen([Row(*row) for row in rows], known, online) for rows, known, online in screens.values()], room
         )
 
+    codes: list[int] = []
+
+    async def stop() -> None:
+        codes.extend(await supervisor.stop(settings.drain_seconds + settings.drain_grace + GRACE_SECONDS))
+
     def healthy() -> bool:
         return supervisor.up == settings.workers and not ends.first.is_set()
 
     on_signals(ends.wish, _reload(supervisor.reload, ends))
     set_up_logging(settings.log_level)
-    try:
-        if await ends.unless_first(supervisor.start()):
-            with _http(settings, snapshot, healthy):
+    with contextlib.ExitStack() as stack:
+        try:
+            if await ends.unless_first(supervisor.start()):
+                stack.enter_context(_http(settings, snapshot, healthy))
                 await _until(ends, settings, port, shown, supervisor.failed())
-    except WorkersFailed as error:
-        fail(str(error))
-    finally:
-        await ends.unless_twice(supervisor.stop(settings.drain_seconds + settings.drain_grace + GRACE_SECONDS))
-        for held in reserved:
-            held.close()
+        except WorkersFailed as error:
+            fail(str(error))
+        finally:
+            await ends.unless_twice(stop())
+            for held in reserved:
+                held.close()
+    if any(codes):
+        fail(f"not every worker ended well: their exit codes are {', '.join(map(str, codes))}")
 
 
 async def _until(

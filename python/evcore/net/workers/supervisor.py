@@ -147,22 +147,23 @@ class Supervisor:
         their exit codes. When cancelled, all are told to end at once.
         """
         self._ending = True
+        living = [worker.process for worker in self._workers if worker.process is not None]
+        living = [process for process in living if process.returncode is None]
         self._tell("drain")
         try:
-            return await self._ended(seconds)
+            await self._ended(seconds)
         except asyncio.CancelledError:
             self._tell("quit")
             await self._ended(QUIT_SECONDS)
             raise
+        return [process.returncode for process in living if process.returncode is not None]
 
-    async def _ended(self, seconds: float) -> list[int]:
+    async def _ended(self, seconds: float) -> None:
         if self._keepers:
             _, late = await asyncio.wait(self._keepers, timeout=seconds)
             if late:
                 self._kill()
                 await asyncio.wait(late)
-        processes = [worker.process for worker in self._workers if worker.process is not None]
-        return [process.returncode for process in processes if process.returncode is not None]
 
     def _kill(self) -> None:
         for worker in self._workers:
