@@ -163,9 +163,8 @@ def test_what_is_not_taken() -> None:
     assert profiles.install(profile("TxDefaultProfile", transactionId=17), CHARGING) == "transaction id"
     assert profiles.install(profile(transactionId=17), CHARGING) is None
     for number in range(100):
-        refused = profiles.install(
-            profile("TxDefaultProfile", stack=number % 50, connector=number % 2, number=number + 9), None
-        )
+        another = profile("TxDefaultProfile", stack=number % 50, connector=number % 2, number=number + 9)
+        refused = profiles.install(another, None)
     assert refused == "too many"
 
 
