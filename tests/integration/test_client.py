@@ -536,6 +536,14 @@ async def test_a_message_keeps_its_version(station: Start, backend: Backend, unt
     assert backend.actions() == ["BootNotification", "TransactionEvent"]
 
 
+def test_a_charge_goes_on_in_its_version_after_a_restart(engine: EngineName) -> None:
+    outbox = Outbox()
+    for version in ("ocpp1.6", "ocpp2.1"):
+        outbox.put("old", "StartTransaction", b"[]", False, version=version)
+    client = Client(load(engine), "ws://127.0.0.1", "CP1", Table(), None, outbox=outbox)
+    assert client.version == "ocpp1.6"
+
+
 async def test_stop_sends_what_is_due(station: Start, backend: Backend) -> None:
     async with station(backend) as client:
         await in_time(client.ready())
@@ -576,6 +584,8 @@ def test_an_identity_that_is_none(engine: EngineName, identity: str) -> None:
 def test_what_a_client_cannot_do_with(engine: EngineName) -> None:
     with pytest.raises(ValueError, match="needs a profile"):
         Client(load(engine), (), "CP1", Table(), None)
+    with pytest.raises(ValueError, match="needs a table"):
+        Client(load(engine), "ws://127.0.0.1", "CP1", {"ocpp1.6": Table[None]()}, None)
     with pytest.raises(ValueError, match="colon"):
         Client(load(engine), Profile("ws://127.0.0.1", b"x" * 16), "CP:1", Table(), None)
 

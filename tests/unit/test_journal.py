@@ -75,6 +75,13 @@ def test_what_was_answered_is_gone_and_counts_are_kept(path: Path) -> None:
     assert (found.id, found.transmissions, found.losses, found.due) == ("b", 1, 1, 0.0)
 
 
+def test_the_file_is_its_owners_alone(path: Path) -> None:
+    with outbox_of(path) as outbox:
+        put(outbox, "a")
+        assert {file.stat().st_mode & 0o777 for file in path.parent.iterdir()} == {0o600}
+        assert len(list(path.parent.iterdir())) == 2
+
+
 def test_stations_share_a_file(path: Path) -> None:
     with JournalFile(path) as file:
         one, two = (Outbox(journal=file.station(name)) for name in ("CP1", "CP2"))
@@ -193,7 +200,7 @@ def a_folder(path: Path) -> None:
         (cut_short, "is damaged"),
         (of_another_program, "is a database of another program"),
         (of_another_release, "layout 9, 1 is known"),
-        (a_folder, "cannot be opened: unable to open"),
+        (a_folder, "cannot be opened: Is a directory"),
     ],
 )
 def test_a_file_that_cannot_be_used(path: Path, spoil: Any, sentence: str) -> None:

@@ -174,6 +174,8 @@ class Client(Generic[C]):
             raise ValueError("an identity with a colon cannot be the user of Basic authentication")
         self.identity = identity
         self.options = options or ClientOptions()
+        if not isinstance(table, Table) and not set(self.options.versions) <= set(table):
+            raise ValueError("each of the versions needs a table")
         self._codecs = {version: codec(version) for version in self.options.versions}
         self._tables = {
             version: table if isinstance(table, Table) else table[version] for version in self.options.versions
@@ -194,7 +196,11 @@ class Client(Generic[C]):
         )
         #: Its `attempts` and `interval` may be set when the CSMS configures them.
         self.outbox = Outbox() if outbox is None else outbox
-        self._version = self.options.versions[0]
+        # A charge that began before a restart goes on in its version, as long as nothing is agreed on.
+        self._version = next(
+            (stored.version for stored in reversed(list(self.outbox)) if stored.version in self._codecs),
+            self.options.versions[0],
+        )
         self._connection: Connection[C] | None = None
         self._epoch = 0
         self._pinged = 0.0
@@ -212,7 +218,7 @@ class Client(Generic[C]):
 
     @property
     def version(self) -> str:
-        """The version agreed on last, before that the preferred one."""
+        """The version agreed on last; before that, that of the last message in the outbox, or the preferred one."""
         return self._version
 
     @property

@@ -15,6 +15,7 @@ and written down.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 from collections.abc import Iterable
 from pathlib import Path
@@ -153,6 +154,11 @@ class JournalFile:
         """Raises JournalError."""
         if self._database is not None:
             return self._database
+        try:
+            # Messages carry drivers' tokens: for the owner of the file alone. SQLite's log takes the mode over.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise JournalError(f"{self.path} cannot be opened: {error.strerror}") from error
         try:
             # The wait is for a process that is just ending.
             database = sqlite3.connect(self.path, timeout=1.0)
