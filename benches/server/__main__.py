@@ -33,7 +33,6 @@ from benches.server.servers import (
 
 PAGE: Final = ROOT / "docs" / "capacity.md"
 LATEST: Final = ROOT / "benches" / "out" / "server.json"
-BENCHES: Final = ("rtt", "memory", "hold", "storm", "tls")
 STATIONS: Final = 100_000
 RATE: Final = 2_000.0
 SECONDS: Final = 300.0
@@ -44,7 +43,7 @@ Say = Callable[[str], None]
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benches.server", description=__doc__)
-    parser.add_argument("--only", action="append", choices=BENCHES, help="run this bench alone; may be repeated")
+    parser.add_argument("--only", action="append", choices=tables.BENCHES, help="run this bench alone; may be repeated")
     parser.add_argument("--short", action="store_true", help="a smoke run: answers checked, no figure worth reading")
     parser.add_argument(
         "--peers", choices=("all", "python"), default="all", help="python: without those in Go and Node"
@@ -53,7 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stations", type=int, help=f"hold and storm: how many ({STATIONS:,})")
     parser.add_argument("--processes", type=int, help="hold and storm: server processes (as many as the stations need)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--pages", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)} afterwards")
+    parser.add_argument(
+        "--pages",
+        action="store_true",
+        help=f"put the tables into {PAGE.relative_to(ROOT)} afterwards; with --only those of the other benches stay",
+    )
     options = parser.parse_args(arguments)
     if sys.platform != "linux":
         print("benches.server: needs Linux (epoll, /proc)", file=sys.stderr)
@@ -63,8 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     document = _document()
     try:
         with tempfile.TemporaryDirectory(prefix="evcore-bench-") as folder:
-            for name in options.only or BENCHES:
+            for name in options.only or tables.BENCHES:
                 document["commands"][name] = _command(name, options)
+                document["when"][name] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
                 document[name] = _run(name, options, Path(folder), lambda text: console.print(f"[dim]{text}"))  # type: ignore[literal-required]
     except (Unavailable, WrongAnswer, TimeoutError, ConnectionError) as error:
         print(f"benches.server: {error}", file=sys.stderr)
@@ -72,13 +76,19 @@ def main(arguments: list[str] | None = None) -> int:
     out = Console(width=None if sys.stdout.isatty() else 200)
     for table in reversed(tables.tables(document)):
         out.print(report.rich_table(table))
-    targets = [options.json] if options.json else []
-    for target in [*targets, LATEST] if options.pages else targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    if options.json:
+        _write(document, options.json)
     if options.pages:
+        if LATEST.exists():
+            document = tables.merged(json.loads(LATEST.read_text("utf-8")), document)
+        _write(document, LATEST)
         print(f"{PAGE.relative_to(ROOT)}: {', '.join(tables.paste(document, PAGE)) or 'no marker'}")
     return 0
+
+
+def _write(document: tables.Document, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
 
 
 def _run(name: str, options: argparse.Namespace, folder: Path, say: Say) -> list[Any]:
@@ -131,11 +141,11 @@ def _command(name: str, options: argparse.Namespace) -> str:
 
 def _document() -> tables.Document:
     return tables.Document(
-        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         machine=machine.machine("server and client on a CPU each but for hold and storm")
         | {"TLS": ssl.OPENSSL_VERSION},
         versions=_versions(),
         commands={},
+        when={},
     )
 
 

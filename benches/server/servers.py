@@ -123,8 +123,10 @@ class Server:
 
     def _ports(self) -> dict[str, int]:
         assert self._process.stdout is not None
-        ready, _, _ = select.select([self._process.stdout], [], [], _START_SECONDS)
-        line = self._process.stdout.readline() if ready else b""
+        # Not select: by the time of the last peers, the client has more than 1,024 connections open.
+        waiting = select.poll()
+        waiting.register(self._process.stdout, select.POLLIN)
+        line = self._process.stdout.readline() if waiting.poll(_START_SECONDS * 1000) else b""
         if not line:
             self.stop()
             raise Unavailable(f"{self.peer.name}: did not say where it listens, its status is {self._process.poll()}")

@@ -19,11 +19,12 @@ from benches.server.servers import EVCORE_PICOWS, OCPP, OCPP_GO, OCPP_RPC, PICOW
 class Document(TypedDict, total=False):
     """What ``--json`` writes."""
 
-    when: str
     machine: dict[str, str]
     versions: dict[str, str]
     commands: dict[str, str]
     """The command that repeats each bench."""
+    when: dict[str, str]
+    """When each bench was run."""
     rtt: list[Any]
     memory: list[Any]
     hold: list[Any]
@@ -31,6 +32,7 @@ class Document(TypedDict, total=False):
     tls: list[Any]
 
 
+BENCHES: Final = ("rtt", "memory", "hold", "storm", "tls")
 _STATIONS: Final = 100_000
 
 
@@ -55,10 +57,10 @@ def tables(document: Document) -> list[Table]:
 def paste(document: Document, path: Path) -> list[str]:
     """Replace what stands between ``<!-- capacity:NAME -->`` and ``<!-- /capacity -->``; returns the names replaced.
 
-    A marker whose table the document has no figures for is left as it is; `machine` and `bars` are about a whole run,
-    and are left too where one of the benches is missing.
+    A marker whose table the document has no figures for is left as it is; `machine` and `bars` are about all benches,
+    and are left too where one of them is missing.
     """
-    whole = all(document.get(name) for name in ("rtt", "memory", "hold", "storm", "tls"))
+    whole = all(document.get(name) for name in BENCHES)
     drawn = {
         table.name: markdown(table) for table in tables(document) if whole or table.name not in {"bars", "machine"}
     }
@@ -76,13 +78,24 @@ def paste(document: Document, path: Path) -> list[str]:
     return done
 
 
+def merged(old: Document, new: Document) -> Document:
+    """The benches of both, the new ones where both have one. The old ones are dropped where they are of another machine
+    or other versions.
+    """
+    if (old["machine"], old["versions"]) != (new["machine"], new["versions"]):
+        return new
+    found = old | new
+    found["commands"] = old["commands"] | new["commands"]
+    found["when"] = old["when"] | new["when"]
+    return found
+
+
 def _repeat(document: Document, name: str) -> str:
-    return f"`{document['commands'][name]}`, {document['when']}"
+    return f"`{document['commands'][name]}`, {document['when'][name]}"
 
 
 def _machine(document: Document) -> Table:
     facts = {**document["machine"], "packages": ", ".join(f"{k} {v}" for k, v in document["versions"].items())}
-    facts["measured"] = document["when"]
     return Table("machine", "The machine", "", ("what", "is"), tuple(facts.items()))
 
 

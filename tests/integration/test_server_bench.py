@@ -96,7 +96,13 @@ def test_a_page_gets_the_tables_it_asks_for_and_no_others(tmp_path):
         "per_second": 1,
         "count": 1,
     }
-    document = {"when": "now", "machine": {}, "versions": {}, "commands": {"rtt": "repeat me"}, "rtt": [record]}
+    document = {
+        "when": {"rtt": "now"},
+        "machine": {},
+        "versions": {},
+        "commands": {"rtt": "repeat me"},
+        "rtt": [record],
+    }
     assert tables.paste(document, page) == ["rtt"]
     text = page.read_text()
     assert "12.5" in text
