@@ -70,6 +70,15 @@ class Guest:
         if reception is not None:
             reception.left(self)
 
+    def certificate(self) -> dict[str, Any] | None:
+        """The peer's verified certificate, once: the transport would hold it for as long as the connection lasts."""
+        held = None if self.transport is None else self.transport.get_extra_info("peercert")
+        if not held:
+            return None
+        taken = dict(held)
+        held.clear()
+        return taken
+
     def cut(self) -> None:
         if self.transport is not None:
             self.transport.abort()

@@ -344,15 +344,14 @@ class _Peer(picows.WSListener):
 
     def _request(self, request: picows.WSUpgradeRequest) -> Upgrade:
         assert self._guest is not None
-        headers, transport = request.headers, self._guest.transport
-        certificate: dict[str, Any] | None = None if transport is None else transport.get_extra_info("peercert")
+        headers = request.headers
         return Upgrade(
             request.path.decode("ascii", "surrogateescape"),
             offered(headers.getall("Sec-WebSocket-Protocol", [])),
             raw(headers.getall("Authorization", [])),
             self._guest.address,
             self._options.tls is not None,
-            certificate or None,
+            self._guest.certificate(),
         )
 
     def _accepted(self, verdict: Accept, extensions: list[str]) -> picows.WSUpgradeResponseWithListener:

@@ -284,14 +284,13 @@ class _ServerPeer(_Peer):
 
     def _request(self, request: Request) -> Upgrade:
         assert self._guest is not None
-        certificate = None if self._transport is None else self._transport.get_extra_info("peercert")
         return Upgrade(
             request.path,
             offered(request.headers.get_all("Sec-WebSocket-Protocol")),
             raw(request.headers.get_all("Authorization")),
             self._guest.address,
             self._options.tls is not None,
-            certificate or None,
+            self._guest.certificate(),
         )
 
 
