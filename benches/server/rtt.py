@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
-from typing import Final, TypedDict
+from typing import Final, TypeAlias, TypedDict
 
 from benches.server.client import Fleet, Target
 from benches.server.servers import Peer, Server, apart
@@ -41,6 +41,9 @@ class Effort:
 SHORT: Final = Effort(seconds=0.05, repeats=1, connections=8, warm=0.0)
 
 
+Lane: TypeAlias = tuple[Peer, Server, Fleet, Template]
+
+
 class Record(TypedDict):
     peer: str
     judges: str
@@ -55,7 +58,7 @@ def measure(peers: Sequence[Peer], effort: Effort, say: Callable[[str], None]) -
     samples: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
     with ExitStack() as stack:
         server_cpu = stack.enter_context(apart())
-        lanes: list[tuple[Peer, Server, Fleet, Template]] = []
+        lanes: list[Lane] = []
         for peer in peers:
             server = stack.enter_context(Server(peer, cpu=server_cpu))
             for version, action in CALLS:
@@ -65,12 +68,13 @@ def measure(peers: Sequence[Peer], effort: Effort, say: Callable[[str], None]) -
                 call = template(version, action, echo=peer.echo)
                 fleet.race(call, effort.warm)
                 lanes.append((peer, server, fleet, call))
+                _answer_pings(lanes)
         dice = random.Random(effort.repeats)
         for turn in range(effort.repeats):
             dice.shuffle(lanes)
             for peer, server, fleet, call in lanes:
                 say(f"rtt, round {turn + 1} of {effort.repeats}: {peer.name}, {call.action}")
-                fleet.idle(0.0, patience=0.0)
+                _answer_pings(lanes)
                 spent = server.cpu_seconds()
                 count, seconds = fleet.race(call, effort.seconds)
                 spent = server.cpu_seconds() - spent
@@ -88,3 +92,9 @@ def measure(peers: Sequence[Peer], effort: Effort, say: Callable[[str], None]) -
         for _, action in CALLS
         if (found := samples[peer.name, action])
     ]
+
+
+def _answer_pings(lanes: Sequence[Lane]) -> None:
+    """Of all servers: some cut off who has not answered for 20 s, and a round takes longer."""
+    for _, _, fleet, _ in lanes:
+        fleet.idle(0.0, patience=0.0)

@@ -1,16 +1,18 @@
 """The server benches run, and every answer in them is checked; no figure of theirs is judged here."""
 
+import dataclasses
 import json
 import sys
 
 import pytest
 
 from benches.server import __main__ as server_bench
-from benches.server import handshakes, memory, tables
+from benches.server import handshakes, memory, servers, tables
 from benches.server.client import Fleet, Target, WrongAnswer
 from benches.server.rtt import CALLS
-from benches.server.servers import EVCORE_PICOWS, GC_OFF_PEERS, PICOWS, PYTHON_PEERS, Server
+from benches.server.servers import EVCORE_PICOWS, GC_OFF_PEERS, PICOWS, PYTHON_PEERS, Server, Unavailable
 from benches.server.wire import template
+from evcore import CallError, Codec
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the client of the benches asks for epoll")
 
@@ -81,6 +83,36 @@ def test_a_station_that_cannot_be_opened_is_a_sentence():
             fleet.open([Target(port)], patience=0.3)
     finally:
         fleet.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "action"), [*CALLS, ("ocpp1.6", "BootNotification"), ("ocpp2.0.1", "BootNotification")]
+)
+def test_what_is_sent_is_a_valid_call_with_another_id_each_time(version, action):
+    call = template(version, action)
+    for number in (1, 9_999_999_999):
+        frame = bytes(call.stamped(number))
+        size = len(frame) - (8 if frame[1] & 0x7F == 126 else 6)
+        mask = frame[-size - 4 : -size]
+        text = bytes(byte ^ mask[index % 4] for index, byte in enumerate(frame[-size:]))
+        message = Codec(version).decode(text)
+        assert message.action == action
+        assert int(message.id[-10:]) == number
+        answer = Codec(version).encode(CallError(message.id, "InternalError"))
+        assert answer.replace(b"[4,", b"[3,").startswith(call.answer(number))
+
+
+def test_a_server_that_does_not_start_is_a_sentence():
+    broken = dataclasses.replace(PICOWS_ECHO, command=(sys.executable, "-c", "raise SystemExit(3)"))
+    with pytest.raises(Unavailable, match=r"did not say where it listens, its status is 3"):
+        Server(broken)
+
+
+def test_a_missing_tool_is_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr(servers.shutil, "which", lambda tool: None)
+    monkeypatch.setattr(servers, "GO", tmp_path / "not-built")
+    with pytest.raises(Unavailable, match=r"needs `go`, which was not found: https://go.dev"):
+        servers.build("go")
 
 
 def test_a_page_gets_the_tables_it_asks_for_and_no_others(tmp_path):
