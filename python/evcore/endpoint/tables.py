@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 
 from evcore.endpoint.boot import OWN, PEER, STAGES, Role, Stage, Verdict
 
-__all__ = ["CALLS", "ENDS", "End", "Ending", "Relation", "Treatment", "draw", "renew"]
+__all__ = ["CALLS", "ENDS", "WAITS", "End", "Ending", "Relation", "Treatment", "draw", "renew"]
 
 #: How a CALL of the peer stands to those before it, in the order the questions are asked.
 Relation: TypeAlias = Literal[
@@ -79,6 +79,9 @@ ENDS: Final[dict[Ending, End]] = {
     "connection lost": End("Failure lost", None, None),
 }
 
+#: How an own CALL ends that waits for its turn: it was not sent.
+WAITS: Final[dict[str, str]] = {"patience is over": "Failure expired", "connection lost": "Failure lost"}
+
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     lines = [head, ["---"] * len(list(head)), *rows]
@@ -89,8 +92,40 @@ def _gate(table: Mapping[tuple[Role, str], Mapping[Stage, Verdict]]) -> str:
     return _table(["side", "mode or version", *STAGES], [[*key, *row.values()] for key, row in table.items()])
 
 
+def _diagram(states: Mapping[str, str], arrows: Iterable[tuple[str, str, str]]) -> str:
+    """A Mermaid state diagram: `states` are names and what they are called, arrows (from, to, why)."""
+    lines = [f"{name}: {text}" for name, text in states.items()]
+    lines += [f"{start} --> {end}: {why}" for start, end, why in arrows]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *(f"    {line}" for line in lines), "```"]) + "\n"
+
+
+def _own_states() -> str:
+    states = {"waits": "waits in the queue", "out": "is outstanding"}
+    arrows = [("[*]", "waits", "ordered"), ("waits", "out", "none is outstanding and the gate is open")]
+    arrows += [("waits", "[*]", f"{why} / {event}") for why, event in WAITS.items()]
+    arrows += [("out", "[*]", f"{ending} / {end.event}") for ending, end in ENDS.items()]
+    return _diagram(states, arrows)
+
+
+def _peer_states() -> str:
+    states = {"waits": "waits in the inbox", "work": "is at work", "over": "is over"}
+    into = {"now": "work", "never": "over"}
+    arrows = []
+    for relation, treatment in CALLS.items():
+        said = ", ".join(part for part in (treatment.event, treatment.reply) if part is not None)
+        arrows.append(("[*]", into.get(treatment.hand, "waits"), f"{relation}{f' / {said}' if said else ''}"))
+    arrows += [
+        ("waits", "work", "those before it are answered / Request"),
+        ("waits", "over", "the connection before has answered it / that answer"),
+        ("waits", "over", "connection lost"),
+        ("work", "over", "answer or refuse / CALLRESULT or CALLERROR"),
+        ("work", "over", "connection lost, then answer or refuse / the answer, on the next connection that asks"),
+    ]
+    return _diagram(states, arrows)
+
+
 def draw() -> dict[str, str]:
-    """The tables in Markdown, by the name of their marks."""
+    """The tables and diagrams in Markdown, by the name of their marks."""
     taken = {True: "answered", False: "failed", None: "sent again, not counted"}
     return {
         "calls": _table(["a CALL of the peer is", "event", "reply", "handed out"], [[k, *v] for k, v in CALLS.items()]),
@@ -100,6 +135,8 @@ def draw() -> dict[str, str]:
         ),
         "peer": _gate(PEER),
         "own": _gate(OWN),
+        "own-states": _own_states(),
+        "peer-states": _peer_states(),
     }
 
 
