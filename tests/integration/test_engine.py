@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import socket
@@ -129,6 +130,38 @@ async def test_the_door_turns_away_before_a_byte_is_read(engine) -> None:
         door.open = True
         async with raw(server.port):
             assert door.entered == door.left == ["127.0.0.1"]
+
+
+async def test_accepting_goes_on_after_a_door_that_fails_and_a_process_without_descriptors(
+    engine, caplog, monkeypatch
+) -> None:
+    class Failing(CountingDoor):
+        def enter(self, address: str) -> bool:
+            if not self.entered:
+                self.entered.append("failed")
+                raise RuntimeError("a bug")
+            return super().enter(address)
+
+    monkeypatch.setattr("evcore.net.accept._BREATH", 0.01)
+    loop, failures = asyncio.get_running_loop(), [OSError(errno.EMFILE, "Too many open files")]
+    real = loop.sock_accept
+
+    async def accept(listener: socket.socket) -> Any:
+        if failures:
+            raise failures.pop()
+        return await real(listener)
+
+    monkeypatch.setattr(loop, "sock_accept", accept)
+    async with listening(engine, door=Failing()) as server:
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+                assert await reader.read() == b""
+                writer.transport.abort()
+        async with raw(server.port):
+            assert len(server.upgrades) == 1
+    assert "no connection can be accepted for the moment: Too many open files" in caplog.text
+    assert "RuntimeError: a bug" in caplog.text
 
 
 async def test_a_peer_that_does_not_read_may_have_so_much_waiting(engine, until, caplog) -> None:

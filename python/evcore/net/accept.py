@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import socket
@@ -41,7 +40,7 @@ MAX_REQUEST: Final = 16 * 1024
 #: Connections accepted before the loop gets to other work.
 _BATCH: Final = 32
 
-#: Seconds without accepting when the process has no file descriptor left.
+#: Seconds without accepting when that fails, mostly because the process has no file descriptor left.
 _BREATH: Final = 1.0
 
 # With it a close sends a reset, which leaves no TIME_WAIT entry behind.
@@ -139,12 +138,16 @@ class Reception:
             except ConnectionError:
                 continue
             except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    raise
+                if listening.fileno() < 0:
+                    return
                 log.error("no connection can be accepted for the moment: %s", error.strerror)
                 await asyncio.sleep(_BREATH)
                 continue
-            self._enter(accepted, str(peer[0]))
+            try:
+                self._enter(accepted, str(peer[0]))
+            except Exception:
+                log.exception("a connection could not be let in")
+                accepted.close()
             count += 1
             if count % _BATCH == 0:
                 await asyncio.sleep(0)
