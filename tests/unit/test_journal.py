@@ -75,6 +75,22 @@ def test_what_was_answered_is_gone_and_counts_are_kept(path: Path) -> None:
     assert (found.id, found.transmissions, found.losses, found.due) == ("b", 1, 1, 0.0)
 
 
+def test_the_number_of_a_transaction_outlives_the_process(path: Path) -> None:
+    frame = b'[2,"s","StopTransaction",{"transactionId":-1}]'
+    with outbox_of(path) as outbox:
+        start = outbox.put("1", "StartTransaction", b"[]", False, transaction="mine")
+        outbox.transmitted(start)
+        outbox.answered(start, {"transactionId": 77})
+    with outbox_of(path, "CP2") as outbox:
+        assert outbox.put("s", "StopTransaction", frame, False, transaction="mine").frame == frame
+    with outbox_of(path) as outbox:
+        stop = outbox.put("s", "StopTransaction", frame, False, transaction="mine")
+        assert stop.frame == frame.replace(b"-1", b"77")
+        outbox.answered(stop)
+    with outbox_of(path) as outbox:
+        assert outbox.put("s", "StopTransaction", frame, False, transaction="mine").frame == frame
+
+
 def test_the_file_is_its_owners_alone(path: Path) -> None:
     with outbox_of(path) as outbox:
         put(outbox, "a")

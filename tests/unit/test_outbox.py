@@ -237,7 +237,63 @@ def test_a_charge_without_connection_gets_its_number_when_it_is_known() -> None:
     assert payloads[2]["idTag"] == '"transactionId":-1,'
 
 
-@pytest.mark.parametrize("payload", [None, {}, {"transactionId": "7"}, {"transactionId": True}, [1]])
+def stop(outbox: Outbox, transaction: str = "mine") -> int:
+    frame = Codec("ocpp1.6").encode(Call("s", "StopTransaction", STOP))
+    stored = outbox.put("s", "StopTransaction", frame, False, transaction=transaction)
+    number: int = json.loads(stored.frame)[3]["transactionId"]
+    return number
+
+
+def test_what_is_stored_after_the_answer_gets_the_number_at_once() -> None:
+    outbox = Outbox()
+    outbox.put("1", "StartTransaction", b"", False, transaction="mine")
+    outbox.answered(sent(outbox, 0.0), STARTED)
+    assert (stop(outbox, "another"), stop(outbox)) == (UNNUMBERED, 77)
+
+
+def test_a_number_is_forgotten_when_its_transaction_is_over() -> None:
+    outbox = Outbox()
+    outbox.put("1", "StartTransaction", b"", False, transaction="mine")
+    outbox.answered(sent(outbox, 0.0), STARTED)
+    assert stop(outbox) == 77
+    outbox.answered(sent(outbox, 0.0))
+    assert stop(outbox) == UNNUMBERED
+
+
+def test_another_charge_by_the_same_name_has_another_number() -> None:
+    outbox = Outbox()
+    outbox.put("1", "StartTransaction", b"", False, transaction="mine")
+    outbox.answered(sent(outbox, 0.0), STARTED)
+    outbox.put("2", "StartTransaction", b"", False, transaction="mine")
+    assert stop(outbox) == UNNUMBERED
+    outbox.answered(sent(outbox, 0.0), {"transactionId": 78})
+    assert json.loads(next(iter(outbox)).frame)[3]["transactionId"] == 78
+
+
+def test_two_charges_by_the_same_name_without_connection() -> None:
+    outbox = Outbox()
+    for _ in range(2):
+        outbox.put("1", "StartTransaction", b"", False, transaction="mine")
+        stop(outbox)
+    found = []
+    for number in (77, 78):
+        outbox.answered(sent(outbox, 0.0), {"transactionId": number})
+        found.append(json.loads(next(iter(outbox)).frame)[3]["transactionId"])
+        outbox.answered(sent(outbox, 0.0))
+    assert found == [77, 78]
+
+
+def test_charges_that_never_stop_are_forgotten_in_the_end() -> None:
+    outbox = Outbox(size=2)
+    for name in "abc":
+        outbox.put("1", "StartTransaction", b"", False, transaction=name)
+        outbox.answered(sent(outbox, 0.0), STARTED)
+    assert (stop(outbox, "a"), stop(outbox, "c")) == (UNNUMBERED, 77)
+
+
+@pytest.mark.parametrize(
+    "payload", [None, {}, {"transactionId": "7"}, {"transactionId": True}, [1], {"transactionId": 10**9999}]
+)
 def test_an_answer_without_a_number_leaves_the_messages_as_they_are(payload: Any) -> None:
     outbox = offline_charge(Codec("ocpp1.6"))
     outbox.answered(sent(outbox, 0.0), payload)
@@ -332,6 +388,9 @@ def test_what_had_no_room_is_told_even_where_storing_fails() -> None:
         def load(self) -> list[Stored]:
             return []
 
+        def numbers(self) -> dict[str, int]:
+            return {}
+
         def stored(self, stored: Stored) -> None:
             if stored.number > 2:
                 raise OSError("full")
@@ -339,6 +398,8 @@ def test_what_had_no_room_is_told_even_where_storing_fails() -> None:
         def changed(self, stored: Stored) -> None: ...
 
         def removed(self, stored: Stored) -> None: ...
+
+        def numbered(self, transaction: str, number: int | None) -> None: ...
 
     outbox = Outbox(size=2, journal=Broken())
     endpoint = station(outbox, boot=Boot())

@@ -11,9 +11,9 @@ first, never the beginning or the end of a transaction; when there is nothing le
 A frame is of the version it was stored under. Over a connection of another version it is not sent: it waits for its
 own, and messages of the version at hand pass it. `of_other_versions` tells what waits so, `remove` gives it up.
 
-OCPP 1.6 numbers transactions in the answer to StartTransaction, and what follows has to carry that number. Messages
-stored before it is known name their `transaction` in words of the station's own and carry `UNNUMBERED` in its place
-(errata sheet 3.18): the number is put into them when it comes.
+OCPP 1.6 numbers transactions in the answer to StartTransaction, and what follows has to carry that number. A station
+that does not know it yet names the `transaction` of its messages in words of its own and has `UNNUMBERED` in its place
+(errata sheet 3.18): the number is put in when it comes, or at once where it has come, until StopTransaction is over.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ __all__ = ["UNNUMBERED", "Journal", "Outbox", "OutboxFull", "Stored", "dispensab
 
 #: The transactionId of a 1.6 message whose transaction has no number yet.
 UNNUMBERED: Final = -1
+
+#: Transaction ids beyond 64 bits are no transaction's: a peer's number goes into frames and files.
+_NUMBERS: Final = 2**63
 
 _MEMBER: Final = b'"transactionId":'
 
@@ -64,12 +67,16 @@ def dispensable(action: str, payload: Any) -> bool:
 class Journal(Protocol):
     """Where an outbox keeps its messages beyond the process.
 
-    `load` and `stored` may raise OSError, and then nothing was stored. `changed` and `removed` must not raise: they are
-    called while frames are being handled, and what they fail to note costs at worst one more transmission.
+    `load`, `numbers` and `stored` may raise OSError, and then nothing was stored. The others must not raise: they are
+    called while frames are being handled, and what they fail to note costs one more transmission.
     """
 
     def load(self) -> Iterable[Stored]:
         """What is left of earlier processes, in order."""
+        ...
+
+    def numbers(self) -> Mapping[str, int]:
+        """The transactions of 1.6 that have their number and are not over."""
         ...
 
     def stored(self, stored: Stored) -> None: ...
@@ -78,6 +85,9 @@ class Journal(Protocol):
         """Its frame, `transmissions` or `losses` are other ones now."""
 
     def removed(self, stored: Stored) -> None: ...
+
+    def numbered(self, transaction: str, number: int | None) -> None:
+        """The transaction has this number; None when it is over."""
 
 
 class Outbox:
@@ -90,7 +100,18 @@ class Outbox:
     Raises ValueError; OSError of the journal.
     """
 
-    __slots__ = ("_dropped", "_journal", "_number", "_out", "_stored", "attempts", "interval", "losses", "size")
+    __slots__ = (
+        "_dropped",
+        "_journal",
+        "_number",
+        "_numbers",
+        "_out",
+        "_stored",
+        "attempts",
+        "interval",
+        "losses",
+        "size",
+    )
 
     def __init__(
         self,
@@ -112,10 +133,12 @@ class Outbox:
         self._out: Stored | None = None
         self._dropped: list[Stored] = []
         self._number = 0
+        self._numbers: OrderedDict[str, int] = OrderedDict()
         if journal is not None:
             for stored in journal.load():
                 self._stored[stored.number] = stored
                 self._number = max(self._number, stored.number)
+            self._numbers.update(journal.numbers())
 
     def __len__(self) -> int:
         return len(self._stored)
@@ -130,11 +153,16 @@ class Outbox:
         """Stores a message as the last. Raises OutboxFull; OSError of the journal, and then it is not stored."""
         if len(self._stored) >= self.size:
             self._make_room()
+        if transaction in self._numbers and action != "StartTransaction":
+            frame = _numbered(frame, self._numbers[transaction])
         stored = Stored(self._number + 1, call_id, action, frame, dispensable, version=version, transaction=transaction)
         if self._journal is not None:
             self._journal.stored(stored)
         self._number += 1
         self._stored[stored.number] = stored
+        if action == "StartTransaction":
+            # Another charge by the same name.
+            self._forget_number(transaction)
         return stored
 
     def head(self, now: float, version: str = "") -> Stored | None:
@@ -163,8 +191,8 @@ class Outbox:
         if stored.action == "StartTransaction" and stored.transaction and isinstance(payload, Mapping):
             number = payload.get("transactionId", payload.get("transaction_id"))
             # Numbers first: if the process ends between the two, the StartTransaction is sent again and answered again.
-            if type(number) is int:
-                self._number_transaction(stored.transaction, number)
+            if type(number) is int and abs(number) < _NUMBERS:
+                self._number_transaction(stored, number)
         self.remove(stored)
 
     def answered_late(self, call_id: str, payload: Any) -> bool:
@@ -210,6 +238,8 @@ class Outbox:
             self._out = None
         if self._stored.pop(stored.number, None) is not None and self._journal is not None:
             self._journal.removed(stored)
+        if stored.action == "StopTransaction":
+            self._forget_number(stored.transaction)
 
     def dropped(self) -> list[Stored]:
         """What was given up for room since the last reading."""
@@ -224,14 +254,28 @@ class Outbox:
                 return stored
         return None
 
-    def _number_transaction(self, transaction: str, number: int) -> None:
+    def _number_transaction(self, start: Stored, number: int) -> None:
         for stored in self._stored.values():
-            if stored.transaction == transaction and stored.action != "StartTransaction":
-                frame = _numbered(stored.frame, number)
-                if frame != stored.frame:
-                    stored.frame = frame
-                    if self._journal is not None:
-                        self._journal.changed(stored)
+            if stored.number <= start.number or stored.transaction != start.transaction:
+                continue
+            if stored.action == "StartTransaction":
+                # Another charge by the same name.
+                return
+            frame = _numbered(stored.frame, number)
+            if frame != stored.frame:
+                stored.frame = frame
+                if self._journal is not None:
+                    self._journal.changed(stored)
+        while len(self._numbers) >= self.size:
+            # Charges that never stop are no reason to grow.
+            self._forget_number(next(iter(self._numbers)))
+        self._numbers[start.transaction] = number
+        if self._journal is not None:
+            self._journal.numbered(start.transaction, number)
+
+    def _forget_number(self, transaction: str) -> None:
+        if self._numbers.pop(transaction, None) is not None and self._journal is not None:
+            self._journal.numbered(transaction, None)
 
     def _make_room(self) -> None:
         dispensable = [stored for stored in self._stored.values() if stored.dispensable and stored is not self._out]

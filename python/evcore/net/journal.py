@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeAlias
@@ -33,13 +33,17 @@ Synchronous: TypeAlias = Literal["full", "normal"]
 #: "evOB" in SQLite's header, and the layout below.
 _APPLICATION: Final = 0x65764F42
 _LAYOUT: Final = 1
-_TABLE: Final = """
-    CREATE TABLE message (
+_TABLES: Final = (
+    """CREATE TABLE message (
         station TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL, action TEXT NOT NULL, version TEXT NOT NULL,
         frame BLOB NOT NULL, dispensable INTEGER NOT NULL, "transaction" TEXT NOT NULL,
         transmissions INTEGER NOT NULL, losses INTEGER NOT NULL, PRIMARY KEY (station, number)
-    ) WITHOUT ROWID
-"""
+    ) WITHOUT ROWID""",
+    """CREATE TABLE number (
+        station TEXT NOT NULL, "transaction" TEXT NOT NULL, number INTEGER NOT NULL,
+        PRIMARY KEY (station, "transaction")
+    ) WITHOUT ROWID""",
+)
 _LOAD: Final = """
     SELECT number, id, action, frame, dispensable, transmissions, 0.0, losses, version, "transaction"
     FROM message WHERE station = ? ORDER BY number
@@ -50,6 +54,9 @@ _INSERT: Final = """
 """
 _UPDATE: Final = "UPDATE message SET frame = ?, transmissions = ?, losses = ? WHERE station = ? AND number = ?"
 _DELETE: Final = "DELETE FROM message WHERE station = ? AND number = ?"
+_NUMBERS: Final = 'SELECT "transaction", number FROM number WHERE station = ?'
+_NUMBER: Final = 'INSERT OR REPLACE INTO number (number, station, "transaction") VALUES (?, ?, ?)'
+_FORGET: Final = 'DELETE FROM number WHERE station = ? AND "transaction" = ?'
 
 #: Bytes of the write-ahead log that stay on the disk after it grew.
 _LOG_LIMIT: Final = 1024 * 1024
@@ -73,8 +80,8 @@ class JournalFile:
         self.path = Path(path)
         self._synchronous = synchronous
         self._database: sqlite3.Connection | None = None
-        # By station and number: what could not be written yet.
-        self._owed: dict[tuple[str, int], tuple[str, tuple[Any, ...]]] = {}
+        # By station and message or transaction: what could not be written yet.
+        self._owed: dict[tuple[str, int | str], tuple[str, tuple[Any, ...]]] = {}
 
     def station(self, identity: str) -> StationJournal:
         """The journal for one station's outbox."""
@@ -106,14 +113,13 @@ class JournalFile:
         self.close()
 
     def load(self, identity: str) -> list[Stored]:
-        try:
-            rows = self._open().execute(_LOAD, (identity,)).fetchall()
-        except sqlite3.Error as error:
-            raise self._failure("read", error) from error
         return [
             Stored(number, call_id, action, frame, bool(dispensable), *rest)
-            for number, call_id, action, frame, dispensable, *rest in rows
+            for number, call_id, action, frame, dispensable, *rest in self._rows(_LOAD, identity)
         ]
+
+    def numbers(self, identity: str) -> dict[str, int]:
+        return dict(self._rows(_NUMBERS, identity))
 
     def insert(self, identity: str, stored: Stored) -> None:
         """Returns when the message is on the disk. Raises JournalError; then it is not in the file."""
@@ -130,10 +136,10 @@ class JournalFile:
             raise self._failure("written", error) from error
         self._owed.clear()
 
-    def note(self, identity: str, number: int, order: str, values: tuple[Any, ...]) -> None:
-        """Changes a message without waiting for the disk; does not raise."""
+    def note(self, identity: str, subject: int | str, order: str, values: tuple[Any, ...]) -> None:
+        """Changes a message, or what is known of a transaction, without waiting for the disk; does not raise."""
         known = bool(self._owed)
-        self._owed[identity, number] = (order, (*values, identity, number))
+        self._owed[identity, subject] = (order, (*values, identity, subject))
         try:
             database = self._open()
             database.execute("PRAGMA synchronous = normal")
@@ -145,6 +151,13 @@ class JournalFile:
                 log.error("%s; messages may be sent once more than needed", failure)
             return
         self._owed.clear()
+
+    def _rows(self, query: str, identity: str) -> list[Any]:
+        """Raises JournalError."""
+        try:
+            return self._open().execute(query, (identity,)).fetchall()
+        except sqlite3.Error as error:
+            raise self._failure("read", error) from error
 
     def _pay(self, database: sqlite3.Connection) -> None:
         for order, values in self._owed.values():
@@ -185,7 +198,8 @@ class JournalFile:
             mark = database.execute("PRAGMA application_id").fetchone()[0]
             layout = database.execute("PRAGMA user_version").fetchone()[0]
             if (mark, layout) == (0, 0) and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                database.execute(_TABLE)
+                for table in _TABLES:
+                    database.execute(table)
                 database.execute(f"PRAGMA application_id = {_APPLICATION}")
                 database.execute(f"PRAGMA user_version = {_LAYOUT}")
             elif mark != _APPLICATION:
@@ -222,6 +236,9 @@ class StationJournal:
     def load(self) -> Iterable[Stored]:
         return self._file.load(self._identity)
 
+    def numbers(self) -> Mapping[str, int]:
+        return self._file.numbers(self._identity)
+
     def stored(self, stored: Stored) -> None:
         self._file.insert(self._identity, stored)
 
@@ -231,3 +248,9 @@ class StationJournal:
 
     def removed(self, stored: Stored) -> None:
         self._file.note(self._identity, stored.number, _DELETE, ())
+
+    def numbered(self, transaction: str, number: int | None) -> None:
+        if number is None:
+            self._file.note(self._identity, transaction, _FORGET, ())
+        else:
+            self._file.note(self._identity, transaction, _NUMBER, (number,))
