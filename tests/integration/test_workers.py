@@ -315,7 +315,7 @@ async def test_one_connection_for_each_station(three, station) -> None:
         await last.socket.close()
     await eventually(lambda: all(lines.of(f"{name}: disconnected") for name in names))
     assert {worker for name in names for worker in lines.workers(name)} == {1, 2, 3}
-    assert not lines.of("did not answer")
+    assert not lines.of("without the state")
     assert not lines.of("Traceback")
 
 

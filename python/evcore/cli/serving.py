@@ -10,7 +10,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from evcore.cli.common import fail, load_engine, on_signals, set_up_logging
+from evcore.cli.common import fail, load_engine, on_signals, set_up_logging, usage
 from evcore.cli.service import Service, cannot_listen, url
 from evcore.cli.table import Row, Screen, screen, show, together
 from evcore.net import metrics_http
@@ -115,6 +115,8 @@ async def single(settings: ServeSettings) -> None:
 async def several(settings: ServeSettings) -> None:
     """Serves with workers until a signal comes."""
     load_engine(settings.engine)
+    if not hasattr(socket, "SO_REUSEPORT"):
+        usage("this system has no SO_REUSEPORT, which --workers needs: serve with one")
     ends = _Ends()
     try:
         reserved = _reserve(settings)

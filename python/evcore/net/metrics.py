@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
-import sys
+import time
 from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,15 +55,12 @@ def add(total: Snapshot, more: Mapping[str, Any]) -> Snapshot:
 
 
 def process() -> tuple[float, int]:
-    """CPU seconds and resident bytes of this process; 0 bytes where the system does not tell."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = usage.ru_utime + usage.ru_stime
+    """CPU seconds and resident bytes of this process; 0 bytes where the system has no /proc."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        # The peak, in bytes on macOS: better than nothing.
-        return cpu, usage.ru_maxrss if sys.platform == "darwin" else 0
-    return cpu, pages * os.sysconf("SC_PAGE_SIZE")
+        return time.process_time(), 0
+    return time.process_time(), pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _count(into: dict[str, int], key: str, by: int = 1) -> None:

@@ -130,7 +130,7 @@ def _options() -> Iterator[Option]:
     yield Option("pending_most", int, 600, "Longest interval of a Pending.", "SECONDS")
     # The message side.
     yield Option("heartbeat_interval", int, 300, "Told to booting stations.", "SECONDS")
-    yield Option("interval_jitter", float, 0.1, "Share by which the interval told varies.", "SHARE")
+    yield Option("interval_jitter", float, 0.0, "Share by which the interval told varies.", "SHARE")
     yield Option(
         "boot_gate_ocpp16",
         str,

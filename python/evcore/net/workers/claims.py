@@ -18,7 +18,7 @@ __all__ = ["HANDOVER_SECONDS", "Claims", "Keeper", "Moving"]
 log = logging.getLogger("evcore.workers")
 
 #: Longest wait for the state of a station that was known to another worker.
-HANDOVER_SECONDS: Final = 2.0
+HANDOVER_SECONDS: Final = 5.0
 #: Between two looks whether a handler has ended, while a station waits for that.
 POLL_SECONDS: Final = 0.01
 
@@ -162,10 +162,15 @@ class Claims:
     def _give_up(self) -> None:
         loop = asyncio.get_running_loop()
         self._timer = None
+        given_up = []
         for token, claim in list(self._waiting.items()):
             if claim.deadline > loop.time():
                 self._timer = loop.call_at(claim.deadline, self._give_up)
-                return
+                break
             del self._waiting[token]
-            log.warning("%s: served without the state it had in another worker, which did not answer", claim.identity)
+            given_up.append(claim)
+        if given_up:
+            names = ", ".join(claim.identity for claim in given_up[:3]) + (" …" if len(given_up) > 3 else "")
+            log.warning("%d stations are served without the state they had elsewhere: %s", len(given_up), names)
+        for claim in given_up:
             self._go_on(claim)
