@@ -16,6 +16,7 @@ import logging
 import random
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from time import monotonic
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from urllib.parse import quote
@@ -82,6 +83,11 @@ async def connect(
     return connection
 
 
+@cache
+def _codec(version: str) -> Codec:
+    return Codec(version)
+
+
 def _address(url: str, identity: str) -> str:
     return f"{url.rstrip('/')}/{quote(identity, safe='')}"
 
@@ -140,8 +146,8 @@ class Client(Generic[C]):
     `profiles`: a URL, a Profile, or several in order of priority. `table`: handlers for the CSMS's CALLs, or one table
     for each version; `context` is what they are given. `boot`: payload of BootNotification, or a function of the
     version that returns it; None leaves booting, and the gate before it, to the owner. `outbox`: transaction messages,
-    on disk if its journal is; default: in memory. `codec`: makes the codec for a version. `tap` sees raw frames. `rng`:
-    the random part of the waits.
+    on disk if its journal is; default: in memory. `codec`: makes the codec for a version (default: one for all clients,
+    as `Codec` makes it). `tap` sees raw frames. `rng`: the random part of the waits.
 
     Raises ValueError.
     """
@@ -158,7 +164,7 @@ class Client(Generic[C]):
         options: ClientOptions | None = None,
         outbox: Outbox | None = None,
         observer: ClientObserver | None = None,
-        codec: Callable[[str], Codec] = Codec,
+        codec: Callable[[str], Codec] | None = None,
         tap: Tap | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -176,7 +182,7 @@ class Client(Generic[C]):
         self.options = options or ClientOptions()
         if not isinstance(table, Table) and not set(self.options.versions) <= set(table):
             raise ValueError("each of the versions needs a table")
-        self._codecs = {version: codec(version) for version in self.options.versions}
+        self._codecs = {version: (codec or _codec)(version) for version in self.options.versions}
         self._tables = {
             version: table if isinstance(table, Table) else table[version] for version in self.options.versions
         }
@@ -525,7 +531,10 @@ class Client(Generic[C]):
         self._observer.answered(call, seconds, code)
 
     def _ended(self, call_id: str, action: str, result: CallResult | CallError) -> None:
-        payload = result.payload if isinstance(result, CallResult) else None
+        payload = None
+        # Anything may be let through by a policy.
+        if isinstance(result, CallResult) and isinstance(result.payload, Mapping):
+            payload = result.payload
         self._registration.answered(call_id, action, payload, monotonic())
         if action == "BootNotification":
             if payload is not None:
