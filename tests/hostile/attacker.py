@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import struct
 import zlib
 from typing import Any, Final
@@ -82,7 +83,7 @@ class Raw:
         self.left.add(self)
 
     @classmethod
-    async def open(cls, port: int, *, small: bool = False) -> Raw:
+    async def open(cls, port: int, *, small: bool = False, tls: ssl.SSLContext | None = None) -> Raw:
         """`small`: with small buffers, so that the peer of one that does not read notices soon."""
         plain = socket.socket()
         if small:
@@ -91,7 +92,8 @@ class Raw:
         plain.setblocking(False)
         plain.bind(("127.0.0.2", 0))
         await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", port))
-        return cls(*await asyncio.open_connection(sock=plain, limit=1 << 20))
+        name = None if tls is None else "localhost"
+        return cls(*await asyncio.open_connection(sock=plain, limit=1 << 20, ssl=tls, server_hostname=name))
 
     @classmethod
     async def upgraded(
@@ -172,7 +174,7 @@ class Raw:
             self.writer.transport.abort()
         else:
             self.writer.close()
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):
             await self.writer.wait_closed()
 
 

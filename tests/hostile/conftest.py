@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -42,10 +46,12 @@ async def _no_loose_ends() -> AsyncIterator[None]:
         await raw.end()
 
 
-def _play(arguments: tuple[str, ...], folder: object, options: dict[str, str]) -> Iterator[Scene]:
-    victim = Victim(arguments, folder, options)  # type: ignore[arg-type]
+def _play(
+    arguments: tuple[str, ...], folder: Path, options: dict[str, str], tls: ssl.SSLContext | None = None
+) -> Iterator[Scene]:
+    victim = Victim(arguments, folder, options, tls)
     try:
-        witness = Witness(victim.url)
+        witness = Witness(victim.url, tls)
         witness.start()
         witness.served()
         yield Scene(victim, witness)
@@ -74,6 +80,29 @@ def _listening(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     arguments = ("-m", "evcore", "serve", "--port", "0", "--engine", request.param)
     options = {**OPTIONS, "EVCORE_PING_INTERVAL": "0.5", "EVCORE_IDLE_TIMEOUT": "2"}
     yield from _play(arguments, tmp_path_factory.mktemp("listening"), options)
+
+
+@pytest.fixture(scope="module")
+def _certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a certificate for localhost and its key, as PEM."""
+    if shutil.which("openssl") is None:
+        pytest.fail("openssl was not found: the attacks on TLS need a certificate", pytrace=False)
+    folder = tmp_path_factory.mktemp("certificate")
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    command = ("openssl", "req", "-x509", *curve, *names, "-keyout", "key.pem", "-out", "certificate.pem")
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def _secured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, _certificate: Path
+) -> Iterator[Scene]:
+    files = ("--tls-certificate", str(_certificate / "certificate.pem"), "--tls-key", str(_certificate / "key.pem"))
+    arguments = ("-m", "evcore", "serve", "--port", "0", "--engine", request.param, *files)
+    tls = ssl.create_default_context(cafile=_certificate / "certificate.pem")
+    yield from _play(arguments, tmp_path_factory.mktemp("secured"), OPTIONS, tls)
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -109,6 +138,13 @@ def victim(scene: Scene) -> Victim:
 def pinger(_listening: Scene) -> Iterator[Victim]:
     """`evcore serve` that pings, and cuts off who is silent."""
     for scene in _watch(_listening):
+        yield scene.victim
+
+
+@pytest.fixture
+def secure(_secured: Scene) -> Iterator[Victim]:
+    """`evcore serve` over TLS, under attack."""
+    for scene in _watch(_secured):
         yield scene.victim
 
 

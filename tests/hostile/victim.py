@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -34,9 +35,12 @@ _TIME: Final = "2026-03-01T10:00:00Z"
 
 
 class Victim:
-    """A server in a process of its own; `options` are its environment."""
+    """A server in a process of its own; `options` are its environment, `tls` is for those who connect to it."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path, options: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: tuple[str, ...], folder: Path, options: dict[str, str], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.tls = tls
         kept = {name: value for name, value in os.environ.items() if not name.startswith("EVCORE_")}
         if backend := os.environ.get("EVCORE_BACKEND"):
             kept["EVCORE_BACKEND"] = backend
@@ -54,7 +58,7 @@ class Victim:
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline().strip()
-        if not line.startswith("listening on ws://"):
+        if not line.startswith("listening on ws"):
             self.end()
             raise AssertionError(line or self.log())
         self.url = line.removeprefix("listening on ")
@@ -104,8 +108,9 @@ class Victim:
 class Witness(threading.Thread):
     """Stations of 1.6 and 2.0.1 that talk without pause. `rounds` counts; `wrong` is the first thing not right."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(daemon=True)
+        self._tls = tls
         self._url = url
         self._resting = threading.Event()
         self.rounds = {"ocpp1.6": 0, "ocpp2.0.1": 0}
@@ -126,7 +131,7 @@ class Witness(threading.Thread):
 
     async def _live(self, version: str) -> None:
         numbers = itertools.count(1)
-        async with connect(f"{self._url}/WITNESS-{version}", subprotocols=[version]) as socket:
+        async with connect(f"{self._url}/WITNESS-{version}", subprotocols=[version], ssl=self._tls) as socket:
             try:
                 await _say(socket, next(numbers), *_boot(version))
                 while not self._resting.is_set():
