@@ -32,9 +32,11 @@ EXAMPLES, STEPS = ({"native": 5000, "pure": 1000}, 200) if PROFILE == "nightly" 
 ROLES = ("csms", "station")
 ROLE = st.sampled_from(ROLES)
 ANY = st.integers(0, 1 << 16)
-STATUS = st.sampled_from(["Accepted", "Accepted", "Pending", "Rejected"])
+STATUS = st.sampled_from(["Accepted", "Accepted", "Pending", "Pending", "Rejected"])
 #: What was said to a station before.
-WORDS = st.sampled_from([("Accepted",)] * 3 + [(), ("Pending",), ("Rejected",), ("Accepted", "Pending")])
+WORDS = st.sampled_from(
+    [("Accepted",), ("Accepted",), (), ("Pending",), ("Pending",), ("Rejected",), ("Accepted", "Pending")]
+)
 HOW = st.sampled_from(["answer", "answer", "answer", "refuse", "wrong"])
 #: What a frame may turn into: bytes taken out, bytes put in.
 PIECES = st.sampled_from(
@@ -45,7 +47,7 @@ NOISE = st.one_of(
     st.binary(max_size=40),
     st.builds(
         lambda kind, rest: f'[{kind},"ID"{rest}'.encode(),
-        st.sampled_from(["0", "2", "3", "4", "5", "6", "9", '"3"', "3.0"]),
+        st.sampled_from(["2", "2", "2", "2", "0", "3", "4", "5", "6", "9", '"3"', "3.0"]),
         st.sampled_from(
             [
                 "]",
@@ -58,6 +60,7 @@ NOISE = st.one_of(
                 ',"Nonsense",{}]',
                 ',"BootNotification",{}]',
                 ",{",
+                ',"Reset",{',
                 "",
             ]
         ),
@@ -100,16 +103,15 @@ class Conversation(RuleBasedStateMachine):
 
     # -- owners
 
-    @rule(role=ROLE, which=ANY, patience=st.sampled_from([None, None, 5.0, 40.0]))
-    def call(self, role: str, which: int, patience: float | None) -> None:
+    @rule(
+        role=ROLE,
+        which=st.lists(st.integers(0, 3), min_size=1, max_size=3),
+        patience=st.sampled_from([None, None, 5.0, 40.0]),
+    )
+    def call(self, role: str, which: list[int], patience: float | None) -> None:
         messages = MESSAGES[self.version][role]
-        action, payload = messages[which % len(messages)]
-        self.sides[role].call(action, payload, self.now, patience)
-
-    @rule()
-    def boot(self) -> None:
-        action, payload = MESSAGES[self.version]["station"][0]
-        self.sides["station"].call(action, payload, self.now, None)
+        for number in which:
+            self.sides[role].call(*messages[number % len(messages)], self.now, patience)
 
     @rule(role=ROLE, status=STATUS)
     def booted(self, role: str, status: str) -> None:
@@ -119,6 +121,13 @@ class Conversation(RuleBasedStateMachine):
         side.past.told.boots(status)
         side.endpoint.booted(self.now)
         side.settle(self.now, [])
+
+    @rule(role=ROLE, which=st.lists(st.integers(0, 3), min_size=2, max_size=3), status=STATUS)
+    def booted_meanwhile(self, role: str, which: list[int], status: str) -> None:
+        """Orders wait, and one has its answer when all is different."""
+        self.call(role, which, None)
+        self.booted(role, status)
+        self.reply(role, "3", ',{"status":"Accepted"}]')
 
     @rule(which=ANY)
     def store(self, which: int) -> None:
@@ -143,23 +152,19 @@ class Conversation(RuleBasedStateMachine):
 
     # -- the wire
 
-    @rule(role=ROLE, which=ANY, keep=st.booleans())
-    def deliver(self, role: str, which: int, keep: bool) -> None:
-        """A frame arrives, out of turn perhaps, and perhaps not for the last time."""
+    @rule(role=ROLE, which=ANY, how=st.sampled_from(["take", "keep", "drop"]))
+    def deliver(self, role: str, which: int, how: str) -> None:
+        """A frame arrives, out of turn perhaps, and perhaps not for the last time, or never does."""
         flying = self.flying[role]
         if flying:
-            frame = flying[which % len(flying)] if keep else flying.pop(which % len(flying))
-            self.sides[self.other(role)].receive(frame, self.now)
+            frame = flying[which % len(flying)] if how == "keep" else flying.pop(which % len(flying))
+            if how != "drop":
+                self.sides[self.other(role)].receive(frame, self.now)
 
     @rule(role=ROLE)
     def deliver_all(self, role: str) -> None:
         while self.flying[role]:
             self.sides[self.other(role)].receive(self.flying[role].pop(0), self.now)
-
-    @rule(role=ROLE, which=ANY)
-    def lose_frame(self, role: str, which: int) -> None:
-        if self.flying[role]:
-            self.flying[role].pop(which % len(self.flying[role]))
 
     @rule(role=ROLE, which=st.lists(st.integers(0, 4), min_size=1, max_size=4))
     def press(self, role: str, which: list[int]) -> None:
@@ -191,6 +196,19 @@ class Conversation(RuleBasedStateMachine):
         out, ended = side.outstanding, side.ended
         call_id = out.id if which and out is not None else ended[-which - 1][0] if len(ended) > which else "none"
         side.receive(frame.replace(b"ID", call_id.encode()), self.now)
+
+    @rule(
+        role=ROLE,
+        rest=st.sampled_from(
+            [',{"status":"Nonsense"}]', ",{", ',"GenericError","",{}]', ',{"status":"Accepted"}]', ",{}]"]
+        ),
+        kind=st.sampled_from("34"),
+    )
+    def reply(self, role: str, kind: str, rest: str) -> None:
+        """An answer to the outstanding CALL that its own receiver did not give."""
+        side = self.sides[role]
+        if side.outstanding is not None:
+            side.receive(f'[{kind},"{side.outstanding.id}"{rest}'.encode(), self.now)
 
     @rule(seconds=st.sampled_from([1.0, 6.0, 31.0]))
     def be_late(self, seconds: float) -> None:
@@ -271,7 +289,7 @@ class Conversation(RuleBasedStateMachine):
             if any((*self.flying.values(), *(side.inbox for side in self.sides.values()))):
                 continue
             if station.past.told.status != "Accepted" and station.outstanding is None:
-                self.boot()
+                station.call(*MESSAGES[self.version]["station"][0], self.now, None)
             elif kept or any(side.outstanding or side.queue for side in self.sides.values()):
                 self.pass_time(11.0)
             else:

@@ -38,7 +38,7 @@ from wire.rules import Told, asked_for, sent, taken
 QUEUE, INBOX = 2, 2
 TIMEOUT = 30.0
 SIZE, SECONDS = 8, 100.0
-ATTEMPTS, INTERVAL, ROOM, LOSSES = 2, 10.0, 4, 2
+ATTEMPTS, INTERVAL, ROOM, LOSSES = 3, 10.0, 4, 2
 #: Own CALLs whose end an endpoint remembers.
 SETTLED = 16
 
