@@ -194,10 +194,11 @@ def test_a_transaction_s_profiles_go_with_it() -> None:
 
 
 def test_2x_profiles_are_read_as_well() -> None:
+    periods = [{"startPeriod": 0, "limit": 10.0, "numberPhases": 1}]
+    schedule = {"id": 1, "chargingRateUnit": "A", "chargingSchedulePeriod": periods}
     raw = {"id": 4, "stackLevel": 0, "chargingProfilePurpose": "ChargingStationMaxProfile",
            "chargingProfileKind": "Absolute",
-           "chargingSchedule": [{"id": 1, "chargingRateUnit": "A",
-                                 "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 10.0, "numberPhases": 1}]}]}  # fmt: skip
+           "chargingSchedule": [schedule]}  # fmt: skip
     profiles = Profiles()
     assert profiles.install(Profile(raw, 0, START), None) is None
     assert profiles.limit(1, START + 1, None, SUPPLY) == 2300.0

@@ -365,7 +365,7 @@ class _Screen(_Progress):
 
         self._bar = Progress(
             BarColumn(), TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.description}"),
-            console=Console(stderr=True), transient=True,
+            console=Console(stderr=True, force_terminal=True), transient=True,
         )  # fmt: skip
         self._task = self._bar.add_task("connecting", total=self._whole or None)
 

@@ -227,6 +227,7 @@ class Fleet:
 
     def stop(self) -> None:
         """Ends the run early, as if its time were over."""
+        self.timers.until = min(self.timers.until, self.timers.now())
         if not self._over.done():
             self._over.set_exception(TimeoutError())
 
@@ -235,6 +236,7 @@ class Fleet:
     async def run(self) -> Tally:
         """Plays the scenario to its end. Raises ConnectError where the plan says `once`."""
         duration = self._plan.duration or self.scenario.duration or float("inf")
+        self.timers.until = duration
         self.timers.start()
         sweeping = self._loop.create_task(self._sweep())
         try:
@@ -242,6 +244,7 @@ class Fleet:
             async with asyncio.timeout(None if seconds == float("inf") else seconds):
                 await asyncio.shield(self._over)
         except TimeoutError:
+            await self._catch_up()
             await self._finish()
         finally:
             self.ending = True
@@ -259,15 +262,22 @@ class Fleet:
             for station in self.stations:
                 station.tick(now)
 
+    async def _catch_up(self) -> None:
+        """Stations whose clocks are behind, because the CSMS is slower than they are, reach the end as well."""
+        grace = self.time() + self.scenario.network.message_timeout
+        while self.time() < grace and not (self.timers.is_done and not any(each.busy for each in self.stations)):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
     async def _finish(self) -> None:
         """The time is over: what happens at the stations ends, what they owe the CSMS is still delivered."""
         self.ending = True
+        self.timers.until = float("inf")
         self._queue.clear()
         for station in self.stations:
             station.settle()
             jobs.abandon_all(station)
         with_grace = self.time() + self.scenario.network.message_timeout + 5.0
-        while self.time() < with_grace and any(station.owes for station in self.stations):  # noqa: ASYNC110 - nobody signals it
+        while self.time() < with_grace and any(station.owes for station in self.stations):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
     async def _close(self) -> None:
@@ -276,5 +286,5 @@ class Fleet:
             if count % _CLOSING == 0:
                 await asyncio.sleep(0)
         end = self.time() + _CLOSE_SECONDS
-        while self.tally.connected > 0 and self.time() < end:  # noqa: ASYNC110 - nobody signals it
+        while self.tally.connected > 0 and self.time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

@@ -64,6 +64,7 @@ async def reset(station: Station, *, on_idle: bool) -> None:
         await _until_idle(station, _LOOK)
     else:
         await _stop_charges(station, "Reset")
+    await station.quiet()
     station.restart("ScheduledReset" if on_idle else "RemoteReset", 10.0)
 
 
@@ -91,6 +92,7 @@ async def update_firmware(station: Station, location: str, retrieve: str, reques
     await dialect.firmware_status(station, "Installing", request)
     await station.sleep(station.rng.uniform(30, 180))
     await dialect.firmware_status(station, "InstallRebooting", request)
+    await station.quiet()
     station.firmware = _named(location, station.firmware)
     station.restart("FirmwareUpdate", station.rng.uniform(20, 60))
     for _ in range(_LOOKS):

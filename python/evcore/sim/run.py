@@ -6,6 +6,7 @@ In: plans. Out: a tally. Raised: ConnectError where a single station finds no CS
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import multiprocessing
@@ -146,7 +147,7 @@ def _divide(
             assert isinstance(pipe, Connection)
             try:
                 report: Any = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionResetError):
                 waiting.discard(pipe)
                 continue
             if isinstance(report, str):
@@ -157,7 +158,9 @@ def _divide(
         if stop.is_set() and not stopped:
             stopped = True
             for pipe in waiting:
-                pipe.send("stop")
+                # One that ends by itself at this moment needs no telling.
+                with contextlib.suppress(OSError):
+                    pipe.send("stop")
     for child in children:
         child.join()
     if failure is None and any(child.exitcode for child in children):

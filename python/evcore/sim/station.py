@@ -55,13 +55,19 @@ _WITHOUT_WAITING: Final = 2
 
 class _Stored:
     """A transaction message that waits. `make(*arguments)` is its payload, made when it is sent: by then the CSMS may
-    have given the transaction its id. `then` gets the answer.
+    have given the transaction its id. `then` gets the answer. `id`: of the transmission before, which is kept.
     """
 
-    __slots__ = ("action", "arguments", "due", "make", "then", "transmissions")
+    __slots__ = ("action", "arguments", "due", "id", "make", "then", "transmissions")
 
     def __init__(
-        self, action: str, make: Callable[..., Any], arguments: tuple[Any, ...], then: Any, due: float
+        self,
+        action: str,
+        make: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        then: Callable[[CallResult], None] | None,
+        due: float,
+        id: str | None,
     ) -> None:
         self.action = action
         self.make = make
@@ -69,17 +75,18 @@ class _Stored:
         self.then = then
         self.due = due
         self.transmissions = 0
+        self.id = id
 
 
 class Station:
     """One station of a fleet. Implements `evcore.net.engine.Sink` for its connections, one at a time."""
 
     __slots__ = (
-        "_backlog", "_beating", "_booting", "_counter", "_draining", "_memory", "_pending", "boot", "boot_reason",
-        "busy", "connectors", "dialect", "endpoint", "epoch", "failure", "firmware", "fleet", "heartbeat_interval",
-        "identity", "jobs", "leaving", "list_version", "local_list", "measurands", "model", "net", "now", "number",
-        "outbox", "profiles", "quirks", "rng", "running", "sample_interval", "settings", "supply", "tries", "visits",
-        "was_accepted", "wire",
+        "_again", "_backlog", "_beating", "_booting", "_counter", "_draining", "_memory", "_pending", "_quiet",
+        "boot", "boot_reason", "busy", "connectors", "dialect", "endpoint", "epoch", "failed", "failure", "firmware",
+        "fleet", "heartbeat_interval", "identity", "jobs", "leaving", "list_version", "local_list", "measurands",
+        "model", "net", "now", "number", "outbox", "profiles", "quirks", "rng", "running", "sample_interval",
+        "settings", "supply", "tries", "visits", "was_accepted", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -139,10 +146,14 @@ class Station:
         self.tries = 0
         self.failure: str | None = None
         """Why the last CALL got no result: an error code, or `offline`, `timeout`, `lost`, `invalid`."""
+        self.failed: str | None = None
+        """The id of that CALL."""
         self.outbox: deque[_Stored] | None = None
         self._memory: Memory | None = None
         self._pending: dict[str, tuple[Strand | None, str, float, _Again | None]] = {}
         self._counter = 0
+        self._quiet: Strand | None = None
+        self._again: str | None = None
         self._booting: Strand | None = None
         self._draining: Strand | None = None
         self._beating = -1
@@ -326,8 +337,9 @@ class Station:
         else:
             wire.close(1000)
 
-    def go_offline(self, seconds: float) -> None:
+    async def go_offline(self, seconds: float) -> None:
         """The line is dead for so long."""
+        await self.quiet()
         if self.wire is not None:
             self.say("is offline for {:.0f} s", seconds)
             self.drop(rudely=True)
@@ -359,7 +371,7 @@ class Station:
         self.epoch += 1
         if self._booting is not None:
             self._booting.end()
-        if self.outbox and self.was_accepted and self.wire is None and not self.busy:
+        if self.outbox and self.was_accepted and self.wire is None:
             self.push(0.0, Station.connect)
 
     @property
@@ -436,27 +448,55 @@ class Station:
     # -- CALLs --------------------------------------------------------------------------------------------------------
 
     def _new_id(self) -> str:
+        if self._again is not None:
+            return self._again
         self._counter += 1
         if self.quirks and self.has("Q21"):
             return f"{self.fleet.run_number % 10**10:010}{self._counter:010}"
         return f"{self.fleet.run_number:x}-{self._counter:x}"
 
     @types.coroutine
-    def call(self, action: str, payload: Mapping[str, Any]) -> Generator[None, Any, CallResult | None]:
+    def call(
+        self, action: str, payload: Mapping[str, Any], number: str | None = None
+    ) -> Generator[None, Any, CallResult | None]:
         """A CALL of the strand at work, and its CALLRESULT; None where there was none, then `failure` says why."""
         self.failure = None
-        if not self._order(action, payload, self.running):
+        if not self._order(action, payload, self.running, None, number):
             return None
         self.busy += 1
         answer: CallResult | None = yield
         return answer
 
+    @types.coroutine
+    def quiet(self) -> Generator[None, Any, None]:
+        """Lets no time pass until all CALLs on their way are answered: what is done on purpose cuts none off."""
+        if self._pending and self._quiet is None:
+            self._quiet = self.running
+            self.busy += 1
+            yield
+
+    def _is_quiet(self) -> None:
+        strand = self._quiet
+        if strand is not None and not self._pending:
+            self._quiet = None
+            self._resume(strand, None)
+            self.release()
+
     def tell(self, action: str, payload: Mapping[str, Any]) -> None:
         """A CALL whose answer nobody waits for."""
         self._order(action, payload, None)
 
-    def _order(self, action: str, payload: Any, strand: Strand | None, again: _Again | None = None) -> bool:
-        """Sends a CALL. `again`: what makes it again, for a transaction message that must not get lost."""
+    def _order(
+        self,
+        action: str,
+        payload: Any,
+        strand: Strand | None,
+        again: _Again | None = None,
+        number: str | None = None,
+    ) -> bool:
+        """Sends a CALL. `again`: what makes it again, for a transaction message that must not get lost. `number`: the
+        id it was sent with before, by which a CSMS knows a repetition.
+        """
         endpoint = self.endpoint
         if endpoint is None or self.wire is None:
             self.failure = "offline"
@@ -464,7 +504,8 @@ class Station:
         self.fleet.tally.calls += 1
         now = self.fleet.time()
         try:
-            number = endpoint.call(action, payload, now)
+            self._again = number
+            call_id = endpoint.call(action, payload, now)
         except EndpointError as error:
             log.warning("%s: %s is not sent: %s", self, action, error)
             self.failure = "refused"
@@ -474,7 +515,7 @@ class Station:
             self.fleet.tally.broken += 1
             self.failure = "refused"
             return False
-        self._pending[number] = strand, action, now, again
+        self._pending[call_id] = strand, action, now, again
         self._flush()
         return True
 
@@ -488,15 +529,15 @@ class Station:
         """A transaction message (1.6 section 3.7, 2.x E04): sent now, or kept until the CSMS has answered it. Its
         payload is `make(*arguments)`, `then` gets the answer.
         """
-        transmissions = 0
+        transmissions, sent = 0, None
         if not self.outbox and self.online:
             answer = await self.call(action, make(*arguments))
             if answer is not None:
                 if then is not None:
                     then(answer)
                 return
-            transmissions = 1
-        self._store(_Stored(action, make, arguments, then, self.now), transmissions)
+            transmissions, sent = 1, self.failed
+        self._store(_Stored(action, make, arguments, then, self.now, sent), transmissions)
 
     def post(self, action: str, make: Callable[..., Any], arguments: tuple[Any, ...]) -> bool:
         """As `deliver`, for a message whose answer changes nothing: time goes on before it. False where it has to be
@@ -554,9 +595,11 @@ class Station:
                 await self.sleep(stored.due - self.now)
                 continue
             stored.transmissions += 1
-            answer = await self.call(stored.action, stored.make(*stored.arguments))
-            if answer is None and self._retry(stored):
-                continue
+            answer = await self.call(stored.action, stored.make(*stored.arguments), stored.id)
+            if answer is None:
+                stored.id = self.failed
+                if self._retry(stored):
+                    continue
             outbox.popleft()
             self.fleet.tally.queued -= 1
             if answer is None:
@@ -613,7 +656,7 @@ class Station:
         tally.answer(action, self.fleet.time() - sent)
         answer: CallResult | None = None
         if isinstance(result, CallError):
-            self.failure = result.code
+            self.failure, self.failed = result.code, event.id
             if any(action in quirk.refused for quirk in self.quirks):
                 tally.refused_as_expected += 1
             else:
@@ -621,29 +664,31 @@ class Station:
                 tally.codes[f"{action} {result.code}"] += 1
                 self.say("got no result to {}: {} {}", action, result.code, result.description)
             if again is not None:
-                self._store(_Stored(action, *again, None, self.now), 1)
+                self._store(_Stored(action, *again, None, self.now, event.id), 1)
         else:
             answer = result
         if strand is not None:
             self._resume(strand, answer)
             self.release()
+        self._is_quiet()
 
     def _failed(self, event: Failure) -> None:
         tally = self.fleet.tally
         strand, action, _, again = self._pending.pop(event.id)
-        self.failure = event.reason
+        self.failure, self.failed = event.reason, event.id
         if event.reason == "timeout":
             tally.timeouts += 1
         elif event.reason == "invalid":
             tally.invalid += 1
             log.warning("%s: the answer to %s cannot be accepted: %s", self, action, event.error)
         if again is not None:
-            self._store(_Stored(action, *again, None, self.now), 1)
+            self._store(_Stored(action, *again, None, self.now, event.id), 1)
         if event.reason != "lost":
             self.say("got no answer to {}: {}", action, event.reason)
         if strand is not None:
             self._resume(strand, None)
             self.release()
+        self._is_quiet()
 
     def _obey(self, call: Call) -> None:
         endpoint = self.endpoint

@@ -37,12 +37,14 @@ class Timers:
     than a loop's own: that one stands still while callbacks run.
     """
 
-    __slots__ = ("_clock", "_handle", "_heap", "_loop", "_number", "_running", "_time", "_wakes")
+    __slots__ = ("_clock", "_handle", "_heap", "_loop", "_number", "_running", "_time", "_wakes", "until")
 
     def __init__(self, clock: Clock, loop: asyncio.AbstractEventLoop, time: Callable[[], float]) -> None:
         self._clock = clock
         self._time = time
         self._loop = loop
+        #: What is due later does not ring.
+        self.until = float("inf")
         self._heap: list[Entry] = []
         self._number = 0
         self._running = False
@@ -57,7 +59,7 @@ class Timers:
         """Rings the station at simulated time `at`; equal times keep their order."""
         self._number += 1
         heapq.heappush(self._heap, (at, self._number, station, target, token))
-        if at < self._wakes and self._running:
+        if at < self._wakes and at <= self.until and self._running:
             self._schedule(at)
 
     def restore(self, entries: list[Entry]) -> None:
@@ -66,6 +68,11 @@ class Timers:
             heapq.heappush(self._heap, entry)
         if entries and entries[0][0] < self._wakes and self._running:
             self._schedule(entries[0][0])
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left that may ring."""
+        return not self._heap or self._heap[0][0] > self.until
 
     def start(self) -> None:
         self._running = True
@@ -91,7 +98,7 @@ class Timers:
     def _look(self) -> None:
         if not self._running:
             return
-        heap, now = self._heap, self.now()
+        heap, now = self._heap, min(self.now(), self.until)
         self._handle, self._wakes = None, float("-inf")
         for _ in range(_BATCH):
             if not heap or heap[0][0] > now:
@@ -99,5 +106,5 @@ class Timers:
             entry = heapq.heappop(heap)
             entry[2].ring(entry)
         self._wakes = float("inf")
-        if heap:
+        if heap and heap[0][0] <= self.until:
             self._schedule(heap[0][0])

@@ -46,7 +46,7 @@ def begin(station: Station) -> None:
 
 
 def _offline(station: Station, seconds: float) -> None:
-    station.go_offline(seconds)
+    station.spawn(station.go_offline(seconds))
 
 
 def _expect_drop(station: Station) -> None:
@@ -56,7 +56,7 @@ def _expect_drop(station: Station) -> None:
 
 
 def _drop(station: Station) -> None:
-    station.go_offline(station.net.between(station.fleet.scenario.network.drops.offline))
+    station.spawn(station.go_offline(station.net.between(station.fleet.scenario.network.drops.offline)))
     _expect_drop(station)
 
 
@@ -164,6 +164,7 @@ async def _visit(station: Station, connector: Connector, token: Any, remote: Rem
     station.visits += 1
     if scenario.arrivals.visits and station.visits >= scenario.arrivals.visits:
         if all(each.visit is None for each in station.connectors) and not station.outbox:
+            await station.quiet()
             station.leave()
         return
     if connector.visit is None:
