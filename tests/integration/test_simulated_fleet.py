@@ -361,6 +361,18 @@ def test_a_fleet_from_the_command_line(cli) -> None:
     assert report["latency"]["all"]["p99_ms"] > 0
 
 
+def test_stations_connect_from_addresses_of_their_own(cli, engine) -> None:
+    server = cli("serve", "--port", "0")
+    url = server.listening()
+    run = cli(
+        "simulate", "--url", url, "--stations", "4", "--source", "127.0.0.2-127.0.0.3", "--scenario", "idle",
+        "--speed", "600", "--duration", "1m", "--ramp-up", "100", "--engine", engine,
+    )  # fmt: skip
+    assert run.end()[0] == 0
+    _, _, err = server.end(signal.SIGTERM)
+    assert sorted(re.findall(r"connected from (127\.0\.0\.\d):", err)) == ["127.0.0.2"] * 2 + ["127.0.0.3"] * 2
+
+
 def test_losses_are_an_exit_status(cli) -> None:
     url = cli("serve", "--port", "0", "--unknown", "reject", "--stations", "A1").listening()
     run = cli(

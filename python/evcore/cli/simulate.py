@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evcore.cli.common import fail, load_engine, need, on_signals, run, usage
+from evcore.cli.common import fail, load_engine, need, on_signals, usage
 from evcore.cli.serve import EngineChoice
 
 if TYPE_CHECKING:
@@ -150,9 +150,13 @@ def simulate(
     except ScenarioError as error:
         usage(str(error))
     if one:
-        run(_one(plan, seed, speed or 60.0, loop, engine.value))
+        main = _one(plan, seed, speed or 60.0, loop, engine.value)
     else:
-        run(_many(plan, engine.value, processes, progress, as_json))
+        main = _many(plan, engine.value, processes, progress, as_json)
+    from evcore.sim.loop import runner
+
+    with runner() as running:
+        running.run(main)
 
 
 # -- options ----------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from evcore.sim import jobs
 from evcore.sim.clock import Clock
 from evcore.sim.codec import StationCodec
 from evcore.sim.dialect import Dialect
+from evcore.sim.loop import SOURCE
 from evcore.sim.quirks import QUIRKS
 from evcore.sim.rng import Rng
 from evcore.sim.scenario import Model, Scenario
@@ -96,7 +97,8 @@ class FleetPlan:
     """`url`: endpoint URL of the CSMS, without an identity. `version`: 1.6, 2.0.1, 2.1, or `mixed`. `stations`: how
     many in all; this fleet has those with the numbers `first`, `first` + `step`, …. `identity`: with `{number}`,
     counted from 1, in it. `speed` and `duration` (simulated seconds; infinity: for ever) stand above the scenario's.
-    `start`: Unix time the stations' clocks begin with. `sources`: own addresses to connect from, in turn. `quirks`: for
+    `start`: Unix time the stations' clocks begin with. `sources`: own addresses to connect from, in turn, on a
+    loop of `evcore.sim.loop`. `quirks`: for
     all stations, besides the scenario's. `once`: the first connection that fails or is lost ends it all.
     """
 
@@ -191,6 +193,9 @@ class Fleet:
 
     async def _connect(self, station: Station) -> None:
         plan, number = self._plan, station.number
+        if plan.sources:
+            # A task has a context of its own, so this is for this connection alone.
+            SOURCE.set(plan.sources[number % len(plan.sources)])
         slashes = "///" if station.has("Q85") else "/"
         try:
             tls = self._tls
