@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import ssl
 import subprocess
 import sys
@@ -171,4 +172,6 @@ def _versions() -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    # Told to end, it leaves no server behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     sys.exit(main())

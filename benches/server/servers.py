@@ -111,7 +111,11 @@ class Server:
         except OSError as error:
             raise Unavailable(f"{peer.name}: {peer.command[0]} cannot be started: {error.strerror}") from error
         self.pid = self._process.pid
-        self.ports = self._ports()
+        try:
+            self.ports = self._ports()
+        except BaseException:
+            self.stop()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +132,9 @@ class Server:
         waiting.register(self._process.stdout, select.POLLIN)
         line = self._process.stdout.readline() if waiting.poll(_START_SECONDS * 1000) else b""
         if not line:
-            self.stop()
-            raise Unavailable(f"{self.peer.name}: did not say where it listens, its status is {self._process.poll()}")
+            self._process.terminate()
+            status = self._process.wait()
+            raise Unavailable(f"{self.peer.name}: did not say where it listens, its status is {status}")
         if found := re.match(rb"listening on ws://.*:(\d+)", line):
             return dict.fromkeys(("ocpp1.6", "ocpp2.0.1"), int(found[1]))
         ports: dict[str, int] = json.loads(line)
