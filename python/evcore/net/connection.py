@@ -216,7 +216,8 @@ class Connection(Generic[C]):
         if running is not None:
             # Its answer is for the memory now; nobody ticks any more.
             self._host.loop.call_later(max(0.0, running.deadline - monotonic()), self._give_up, running)
-        self._endpoint.wake = None
+        # The wire knows this connection: a closed one must not wait for the garbage collector.
+        self._endpoint.wake = self._wire = None
         self._host.closed(self)
         if self._ended is not None:
             self._ended.set_result(None)
@@ -253,11 +254,15 @@ class Connection(Generic[C]):
         self._endpoint.send(action, payload)
         self._flush()
 
-    def store(self, action: str, payload: Mapping[str, Any]) -> None:
-        """Puts a transaction message into the endpoint's outbox. Raises what `Endpoint.store` raises."""
+    def store(self, action: str, payload: Mapping[str, Any], *, transaction: str = "") -> str:
+        """Puts a transaction message into the endpoint's outbox and returns its id.
+
+        Raises what `Endpoint.store` raises.
+        """
         now = monotonic()
-        self._endpoint.store(action, payload, now)
+        call_id = self._endpoint.store(action, payload, now, transaction=transaction)
         self._work(now)
+        return call_id
 
     def tick(self, now: float) -> None:
         """Looks after deadlines; to be called about once a second with the time of the monotonic clock."""
@@ -326,7 +331,7 @@ class Connection(Generic[C]):
 
     async def ended(self) -> None:
         """Waits until the connection is over."""
-        if not self._open and self._wire is not None:
+        if not self._open and self.heard_at:
             return
         if self._ended is None:
             self._ended = self._host.loop.create_future()

@@ -286,7 +286,10 @@ class Server(Generic[C]):
         ping = self._options.ping_interval or math.inf
         idle = self._options.idle_timeout or math.inf
         quiet = min(ping, idle)
+        tls = self._options.listen.tls
         while True:
+            if tls is not None:
+                tls.refresh()
             connections = list(registry.all)
             size = -(-len(connections) // _SLICES)
             for number in range(_SLICES):
