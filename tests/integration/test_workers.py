@@ -23,9 +23,14 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 import evcore
-from evcore.net.engine import ENGINES
+from evcore.cli.table import Row, Screen, together
+from evcore.csms.application import Csms
+from evcore.net.engine import ENGINES, EngineName, load
+from evcore.net.server import Server, ServerOptions
+from evcore.net.workers.application import Claimed
 from evcore.net.workers.channel import Channel
 from evcore.net.workers.claims import Claims
+from evcore.net.workers.exchange import Exchange
 from evcore.net.workers.ledger import Ledger
 
 START = {"connectorId": 1, "idTag": "A", "meterStart": 0, "timestamp": "2026-03-01T10:00:00Z"}
@@ -284,6 +289,120 @@ async def test_channel_keeps_messages_apart() -> None:
     await asyncio.wait_for(gone.wait(), 10)
     assert heard == messages
     channel.send("to nobody")
+
+
+class Pair:
+    """Two servers in this process that are workers of one exchange: here the test says where a station connects."""
+
+    def __init__(self, engine: EngineName) -> None:
+        self.claims: list[Claims] = []
+        self.csms = [Csms(), Csms()]
+        self._exchange = Exchange(2, self._to_worker)
+        self.servers = []
+        for index, csms in enumerate(self.csms):
+            csms.number_transactions(1000 + index, 2)
+            self.claims.append(Claims(self._to_supervisor, index, 2, csms))
+            self.servers.append(Server(Claimed(csms, self.claims[index]), load(engine), ServerOptions(port=0)))
+
+    def _to_supervisor(self, kind: str, *rest: Any) -> None:
+        # As over the channel: later, in order, and as JSON.
+        message = json.loads(json.dumps(rest))
+        asyncio.get_running_loop().call_soon(lambda: getattr(self._exchange, kind)(*message))
+
+    def _to_worker(self, index: int, kind: str, *rest: Any) -> None:
+        message = json.loads(json.dumps(rest))
+        told = {"granted": self.claims[index].granted, "yield": self.claims[index].yield_up}[kind]
+        asyncio.get_running_loop().call_soon(lambda: told(*message))
+
+    def url(self, index: int) -> str:
+        return f"ws://127.0.0.1:{self.servers[index].port}"
+
+
+@pytest.fixture
+async def pair(engine) -> AsyncIterator[Pair]:
+    pair = Pair(engine)
+    for server in pair.servers:
+        await server.start()
+    yield pair
+    for server in pair.servers:
+        await server.stop()
+
+
+@pytest.mark.parametrize("closed", [False, True])
+async def test_a_handler_at_work_during_a_move_answers_the_repeated_call(pair, station, closed) -> None:
+    """The station gives up waiting, connects elsewhere and asks again: one transaction, the answer of the first."""
+    release, runs = asyncio.Event(), []
+
+    async def slow(context: Any, payload: Any) -> Any:
+        runs.append(payload)
+        await release.wait()
+        return {"transactionId": 7, "idTagInfo": {"status": "Accepted"}}
+
+    for csms in pair.csms:
+        csms.tables["ocpp1.6"].on("StartTransaction")(slow)
+    first = await station(pair.url(0), "CP1")
+    await first.ask([2, "0", "BootNotification", BOOT_V16])
+    frame = json.dumps([2, "1", "StartTransaction", START])
+    await first.socket.send(frame)
+    await eventually(lambda: bool(runs))
+    if closed:
+        await first.socket.close()
+        await eventually(lambda: pair.servers[0].connection("CP1") is None)
+    second = await station(pair.url(1), "CP1")
+    await second.socket.send(frame)
+    await asyncio.wait_for(first.socket.wait_closed(), 20)
+    assert first.socket.close_code == 1000
+    release.set()
+    assert json.loads(await asyncio.wait_for(second.socket.recv(), 20))[:2] == [3, "1"]
+    assert len(runs) == 1
+    await eventually(lambda: "CP1" not in pair.csms[0].stations)
+    assert pair.csms[1].stations["CP1"].boot.stage == "accepted"
+    assert pair.csms[1].stations["CP1"].vendor == "V"
+
+
+async def test_a_station_is_known_to_its_last_worker_alone(pair, station) -> None:
+    """There and back, with and without an end between: what it did goes with it each time."""
+    connected = await station(pair.url(0), "CP1")
+    answer = await connected.ask([2, "1", "StartTransaction", START])
+    for number in range(1, 7):
+        if number % 3 == 0:
+            await connected.socket.close()
+        connected = await station(pair.url(number % 2), "CP1")
+        assert await connected.ask([2, "1", "StartTransaction", START]) == answer
+        await eventually(lambda: [len(csms.stations) for csms in pair.csms].count(1) == 1)
+        here = pair.csms[number % 2].stations["CP1"]
+        assert list(here.transactions) == [str(answer[2]["transactionId"])]
+    assert [claims.moved for claims in pair.claims] != [0, 0]
+
+
+def test_a_worker_that_died_hands_nothing_over() -> None:
+    """Whoever waits for it is served; whoever it waited for owes nobody."""
+    sent: list[tuple[Any, ...]] = []
+    exchange = Exchange(3, lambda *message: sent.append(message))
+    exchange.claim("A", 3)
+    exchange.claim("A", 4)
+    exchange.claim("B", 7)
+    exchange.claim("B", 6)
+    assert sent == [
+        (0, "granted", 3, None),
+        (0, "yield", "A", 3),
+        (1, "granted", 7, None),
+        (1, "yield", "B", 7),
+    ]
+    exchange.lost(0)
+    assert sent[4:] == [(1, "granted", 4, None)]
+    exchange.state(7, {"of": "B"})
+    assert len(sent) == 5, "the worker that claimed B is gone"
+
+
+def test_the_table_of_several_workers() -> None:
+    """All stations while they fit; then those heard of last, whichever worker has them."""
+    rows = [Row(f"CP{n}", "1.6", "online", "", float(n % 7), "", 0, 0, "", False, None) for n in range(9)]
+    screens = [Screen(rows[:4], 4, 3), Screen(rows[4:], 5, 5)]
+    assert together(screens, 20) == Screen(rows, 9, 8)
+    shown = together(screens, 3)
+    assert (shown.known, shown.online) == (9, 8)
+    assert [row.last_seen for row in shown.rows] == [6, 5, 4]
 
 
 # With processes

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -21,6 +22,8 @@ log = logging.getLogger("evcore.workers")
 HANDOVER_SECONDS: Final = 5.0
 #: Between two looks whether a handler has ended, while a station waits for that.
 POLL_SECONDS: Final = 0.01
+#: Ended connections that are remembered before those whose handler is done are looked for.
+MANY: Final = 1000
 
 
 class Moving(Protocol):
@@ -83,6 +86,11 @@ class Claims:
         self._timer: asyncio.TimerHandle | None = None
         #: Connections that gave way to a newer one in another worker.
         self.moved = 0
+        # Connections that ended with a handler at work, by their station.
+        self._unfinished: dict[str, Moving] = {}
+        self._most_unfinished = MANY
+        # Stations that are being handed over, and how many times at once.
+        self._leaving: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -107,10 +115,18 @@ class Claims:
         current = self._current.get(identity)
         if current is None:
             # It was given up for a connection elsewhere, and ends only now.
-            self._keeper.forget(identity)
+            self._forget(identity)
         elif current[1] is connection:
             del self._current[identity]
+            if connection.is_busy:
+                self._remember(identity, connection)
             self._send("leave", identity, current[0])
+
+    def _remember(self, identity: str, connection: Moving) -> None:
+        self._unfinished[identity] = connection
+        if len(self._unfinished) > self._most_unfinished:
+            self._unfinished = {name: each for name, each in self._unfinished.items() if each.is_busy}
+            self._most_unfinished = max(MANY, 2 * len(self._unfinished))
 
     # -- the supervisor -----------------------------------------------------------------------------------------------
 
@@ -122,17 +138,21 @@ class Claims:
                 log.warning("the state of a station came from another worker too late and is lost")
             return
         if state is not None:
-            self._keeper.restore(claim.identity, state)
+            try:
+                self._keeper.restore(claim.identity, state)
+            except Exception:
+                log.exception("%s: its state cannot be taken over", claim.identity)
         self._go_on(claim)
 
     def yield_up(self, identity: str, token: int) -> None:
         """The station has connected to another worker: ends its connection here and hands its state over."""
+        self._leaving[identity] += 1
         task = asyncio.get_running_loop().create_task(self._yield(identity, token))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _yield(self, identity: str, token: int) -> None:
-        connection = None
+        connection = self._unfinished.pop(identity, None)
         current = self._current.get(identity)
         if current is not None and current[0] == token:
             del self._current[identity]
@@ -149,11 +169,21 @@ class Claims:
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
             log.warning("%s: moves to another worker while a handler is still at work", identity)
-        state = self._keeper.export(identity)
+        state = None
+        try:
+            state = self._keeper.export(identity)
+        except Exception:
+            log.exception("%s: its state cannot be handed over", identity)
         self._send("state", token, state)
-        # A newer connection here keeps its station; the state comes back with the grant of its claim.
-        if identity not in self._current:
-            self._keeper.forget(identity)
+        self._leaving[identity] -= 1
+        self._forget(identity)
+
+    def _forget(self, identity: str) -> None:
+        if self._leaving[identity] == 0:
+            del self._leaving[identity]
+            # A newer connection here keeps its station; the state comes back with the grant of its claim.
+            if identity not in self._current:
+                self._keeper.forget(identity)
 
     def _go_on(self, claim: _Claim) -> None:
         claim.answered.set_result(None)

@@ -1,7 +1,7 @@
 """The process that starts the workers and looks after them.
 
 Comes in: what workers say (ready, claims, answers), their deaths, orders of the owner. Goes out: processes, orders to
-them, and verdicts of the `Ledger`. A worker that dies is started again, later each time; one that keeps dying at once
+them, and verdicts of the `Exchange`. A worker that dies is started again, later each time; one that keeps dying at once
 ends it all, because what kills it would not go away. Workers never outlive the supervisor: they end when their channel
 does.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evcore.net.workers.channel import Channel
-from evcore.net.workers.ledger import Ledger
+from evcore.net.workers.exchange import Exchange
 
 __all__ = ["Supervisor", "WorkersFailed"]
 
@@ -82,9 +82,7 @@ class Supervisor:
         self._on_lost = on_lost
         self._on_log = on_log
         self._workers = [_Worker(index) for index in range(workers)]
-        self._ledger = Ledger(workers)
-        # Token of the claim that gives way -> token of the claim that waits for its state.
-        self._moves: dict[int, int] = {}
+        self._exchange = Exchange(workers, self._send)
         self._numbers = itertools.count()
         self._keepers: list[asyncio.Task[None]] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -227,15 +225,9 @@ class Supervisor:
         return was_ready, status
 
     def _lost(self, index: int) -> None:
-        self._ledger.lost(index)
+        self._exchange.lost(index)
         if self._on_lost is not None:
             self._on_lost(index)
-        for former, token in list(self._moves.items()):
-            if self._ledger.worker(token) == index:
-                del self._moves[former]
-            elif self._ledger.worker(former) == index:
-                del self._moves[former]
-                self._grant(token, None)
 
     def _fail(self, sentence: str) -> None:
         if not self._failed.done():
@@ -244,20 +236,11 @@ class Supervisor:
     def _heard(self, worker: _Worker, message: list[Any]) -> None:
         kind, *rest = message
         if kind == "claim":
-            identity, token = rest
-            former = self._ledger.claim(identity, token)
-            if former is None:
-                self._grant(token, None)
-            else:
-                self._moves[former] = token
-                self._send(self._ledger.worker(former), "yield", identity, former)
+            self._exchange.claim(*rest)
         elif kind == "leave":
-            self._ledger.leave(*rest)
+            self._exchange.leave(*rest)
         elif kind == "state":
-            former, state = rest
-            claimed = self._moves.pop(former, None)
-            if claimed is not None:
-                self._grant(claimed, state)
+            self._exchange.state(*rest)
         elif kind == "answer":
             number, answer = rest
             asked = worker.questions.pop(number, None)
@@ -276,9 +259,6 @@ class Supervisor:
                 log.error("%s cannot start: %s", worker.name, rest[0])
             else:
                 self._fail(rest[0])
-
-    def _grant(self, token: int, state: Any) -> None:
-        self._send(self._ledger.worker(token), "granted", token, state)
 
     def _send(self, index: int, *message: Any) -> None:
         channel = self._workers[index].channel
