@@ -27,7 +27,7 @@ from proof.backends import BACKENDS, make
 from proof.sizes import PROFILE
 
 #: The endpoint is the same for both codecs; the slow one is given fewer conversations.
-EXAMPLES, STEPS = ({"native": 5000, "pure": 1000}, 200) if PROFILE == "nightly" else ({"native": 200, "pure": 40}, 100)
+EXAMPLES, STEPS = ({"native": 5000, "pure": 1000}, 200) if PROFILE == "nightly" else ({"native": 160, "pure": 40}, 100)
 
 ROLES = ("csms", "station")
 ROLE = st.sampled_from(ROLES)
@@ -253,6 +253,22 @@ class Conversation(RuleBasedStateMachine):
             if old.work is not None:
                 self.late.append(old)
             self.flying[role].clear()
+
+    @precondition(lambda self: len(self.late) < SIZE // 2)
+    @rule(role=ROLE, which=st.integers(0, 4), busy=st.booleans(), answers=st.booleans(), status=STATUS, how=HOW)
+    def come_back(self, role: str, which: int, busy: bool, answers: bool, status: str, how: str) -> None:
+        """A peer whose CALL is at work comes back and repeats it, behind another one perhaps."""
+        other = self.other(role)
+        self.press(role, [which])
+        frame = self.history[role][-1]
+        working = self.sides[other]
+        self.reconnect(ROLES, False, which)
+        if busy:
+            self.press(role, [which])
+        self.sides[other].receive(frame, self.now)
+        if answers and working in self.late:
+            self.late.remove(working)
+            working.answer(status, how, self.now)
 
     @invariant()
     def holds(self) -> None:

@@ -173,18 +173,18 @@ async def test_whatever_a_handler_does_costs_one_answer(handler, code) -> None:
     assert not station.connection.is_busy
 
 
-async def test_a_handler_that_never_returns() -> None:
+async def test_a_handler_that_never_returns(caplog) -> None:
     station = Station(timeout=5.0)
-    ended = asyncio.Event()
+    end, ended, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @station.table.on("DataTransfer")
     async def stubborn(context: Any, payload: Any) -> Any:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
-            await asyncio.sleep(0)
+            await end.wait()
         ended.set()
-        return YES
+        return {"status": "Rejected"}
 
     station.transfers("t")
     await turns()
@@ -193,10 +193,23 @@ async def test_a_handler_that_never_returns() -> None:
     assert not station.sent
     station.connection.tick(monotonic() + 6)
     assert [frame[:3] for frame in station.sent] == [[4, "t", "InternalError"], [4, "behind", "NotSupported"]]
+
+    @station.table.on("DataTransfer")
+    async def waits(context: Any, payload: Any) -> Any:
+        await go.wait()
+        return YES
+
+    station.transfers("next")
+    await turns()
+    end.set()
     await asyncio.wait_for(ended.wait(), 10)
     await turns()
-    assert not station.sent, "what it says after its time is nobody's affair"
-    assert station.notes.answers == [("t", "InternalError"), ("behind", "NotSupported")]
+    assert not station.sent, "what it says after its time is nobody's affair, nor the answer to the next CALL"
+    go.set()
+    await turns()
+    assert station.sent == [[3, "next", YES]]
+    assert station.notes.answers == [("t", "InternalError"), ("behind", "NotSupported"), ("next", None)]
+    assert "Exception in callback" not in caplog.text
 
 
 async def test_order_is_kept() -> None:
