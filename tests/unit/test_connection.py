@@ -153,7 +153,6 @@ def future(context: Any, payload: Any) -> Any:
         (lambda context, payload: Refusal("GenericError", "no"), "GenericError"),
         (lambda context, payload: OwnRefusal("GenericError", "no"), "GenericError"),
         (lambda context, payload: Refusal("NoSuchCode"), "InternalError"),
-        (lambda context, payload: Refusal("GenericError", "\ud800"), "GenericError"),
         (lambda context, payload: Refusal(7, 8), "InternalError"),  # type: ignore[arg-type]
     ],
 )
