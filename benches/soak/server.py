@@ -1,13 +1,15 @@
 """`evcore serve` with a census: `python -m benches.soak.server serve …` is `evcore serve …`.
 
 In: a line on stdin. Out: for each a line on stdout, JSON: how many objects there are of each type once the garbage is
-collected, as `types`, and how many blocks of memory Python has allocated, as `blocks`.
+collected, as `types`, and how many blocks of memory Python has allocated, as `blocks`. It ends with its stdin.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import os
+import signal
 import sys
 import threading
 from collections import Counter
@@ -22,6 +24,8 @@ def census() -> dict[str, object]:
 def answer() -> None:
     for _ in sys.stdin:
         print(json.dumps(census()), flush=True)
+    # Whoever asked is gone, and nobody else will end the server.
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
