@@ -88,7 +88,9 @@ def test_port_in_use(cli) -> None:
 )
 def test_what_goes_wrong_is_said_in_a_sentence(cli, arguments, status, part) -> None:
     found, out, err = cli(*arguments).end()
-    assert (found, out) == (status, "")
+    assert found == status
+    # A simulated station tells what happens to it; everything else says nothing but what is wrong.
+    assert out == "" or arguments[0] == "simulate"
     assert part in " ".join(err.replace("│", "").split())
     assert "Traceback" not in err
     if err.startswith("evcore:"):

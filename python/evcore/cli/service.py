@@ -159,6 +159,7 @@ def _csms(settings: ServeSettings, worker: Worker | None, message_log: MessageLo
             call_timeout=settings.call_timeout,
             handler_timeout=settings.handler_timeout,
             inbox=settings.inbox,
+            queue=settings.queue,
         ),
         message_log=message_log,
     )
@@ -228,6 +229,10 @@ def _options(settings: ServeSettings, port: int, tls: ServerTls | None, shared: 
             handshake_seconds=settings.handshake_seconds,
             max_waiting=settings.max_waiting,
             stall_seconds=settings.stall_seconds,
+            receive_buffer=settings.receive_buffer,
+            backlog=settings.backlog,
+            deflate_window=settings.deflate_window,
+            deflate_least=settings.deflate_least,
         ),
         handshake=HandshakeOptions(
             mismatch=settings.subprotocol_mismatch,

@@ -143,11 +143,16 @@ def _options() -> Iterator[Option]:
     yield Option(
         "deflate", str, "auto", "permessage-deflate; auto: with OCPP 2.x alone.", choices=("auto", "on", "off")
     )
+    yield Option("deflate_window", int, 11, "Base-2 logarithm of its window, 9 to 15.", "BITS")
+    yield Option("deflate_least", int, 512, "Smallest message that is compressed.", "BYTES")
     yield Option("ping_interval", float, 0.0, "Silence after which a station is pinged; 0: never.", "SECONDS")
     yield Option("idle_timeout", float, 900.0, "Silence after which a connection is cut; 0: never.", "SECONDS")
     yield Option("max_waiting", int, 1024 * 1024, "May wait for a station that does not read.", "BYTES")
     yield Option("stall_seconds", float, 60.0, "A station may leave unread what it is sent.", "SECONDS")
+    yield Option("receive_buffer", int, 64 * 1024, "Kept of what a station sends before it is read.", "BYTES")
+    yield Option("backlog", int, 4096, "Connections that may wait to be accepted.", "N")
     yield Option("inbox", int, 64, "CALLs of one station that may wait for their answers.", "N")
+    yield Option("queue", int, 64, "CALLs to one station that may wait for their turn.", "N")
     yield Option("call_timeout", float, 30.0, "To wait for a station's answer to a CALL.", "SECONDS")
     yield Option("handler_timeout", float, 60.0, "A handler may take; then InternalError.", "SECONDS")
     # Ends.
