@@ -32,8 +32,8 @@ CALLS: Final = (
 class Effort:
     """`repeats` slices of `seconds` for every peer and action, over `connections` connections."""
 
-    seconds: float = 1.0
-    repeats: int = 5
+    seconds: float = 0.25
+    repeats: int = 20
     connections: int = 32
     warm: float = 0.5
 
@@ -49,6 +49,8 @@ class Record(TypedDict):
     judges: str
     action: str
     cpu_us: float
+    ratio: float
+    """Median over the rounds of this cost over the first peer's in the same round."""
     per_second: float
     count: int
 
@@ -85,6 +87,7 @@ def measure(peers: Sequence[Peer], effort: Effort, say: Callable[[str], None]) -
             judges=peer.judges,
             action=action,
             cpu_us=median(cpu for cpu, _, _ in found) * 1e6,
+            ratio=median(mine[0] / floor[0] for mine, floor in zip(found, samples[peers[0].name, action], strict=True)),
             per_second=median(rate for _, rate, _ in found),
             count=sum(count for _, _, count in found),
         )

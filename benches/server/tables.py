@@ -102,14 +102,18 @@ def _machine(document: Document) -> Table:
 def _rtt(records: Sequence[Any], repeat: str) -> Table:
     actions = list(dict.fromkeys(r["action"] for r in records))
     cells = {(r["peer"], r["action"]): r for r in records}
-    floor = cells.get((PICOWS, "MeterValues"))
     rows = []
     for peer, judges in {r["peer"]: r["judges"] for r in records}.items():
         meter = cells[peer, "MeterValues"]
-        ratio = figure(meter["cpu_us"] / floor["cpu_us"]) if floor else ""
         costs = (f"{cells[peer, action]['cpu_us']:,.1f}" for action in actions)
-        rows.append((peer, judges, *costs, ratio, f"{meter['per_second']:,.0f}"))
-    header = ("server", "judges the schema", *actions, "MeterValues ÷ bare picows", "MeterValues answered a second")
+        rows.append((peer, judges, *costs, figure(meter["ratio"]), f"{meter['per_second']:,.0f}"))
+    header = (
+        "server",
+        "judges the schema",
+        *actions,
+        f"MeterValues ÷ {records[0]['peer']}",
+        "MeterValues answered a second",
+    )
     note = f"Microseconds of the server's processor time for one CALL and its answer. {repeat}"
     return Table("rtt", "A round trip", note, header, tuple(rows))
 
@@ -202,7 +206,7 @@ def _bars(document: Document) -> Table:
     def row(what: str, bar: str, value: str, met: bool) -> None:
         rows.append((what, bar, value, "met" if met else "missed"))
 
-    trips = {r["peer"]: r["cpu_us"] for r in document.get("rtt", []) if r["action"] == "MeterValues"}
+    trips = {r["peer"]: r["ratio"] for r in document.get("rtt", []) if r["action"] == "MeterValues"}
     ours = trips.get(EVCORE_PICOWS)
     if ours is not None:
         bars = ((PICOWS, 2.0), (OCPP, 40.0), (OCPP_GO, 1.0), (OCPP_RPC, 1.0))

@@ -125,6 +125,7 @@ def test_a_page_gets_the_tables_it_asks_for_and_no_others(tmp_path):
         "judges": "yes",
         "action": "MeterValues",
         "cpu_us": 12.5,
+        "ratio": 1.5,
         "per_second": 1,
         "count": 1,
     }
