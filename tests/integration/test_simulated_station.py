@@ -31,10 +31,10 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[Any], object]]
     wanted: dict[str, Callable[[Any], object]] = {}
     received = SimulatedStation._order
 
-    def order(station: Any, action: str, payload: Any, strand: Any) -> bool:
+    def order(station: Any, action: str, payload: Any, *more: Any) -> bool:
         if action in wanted:
             wanted[action](copy.deepcopy(payload))
-        return received(station, action, payload, strand)
+        return received(station, action, payload, *more)
 
     monkeypatch.setattr(SimulatedStation, "_order", order)
     return wanted

@@ -130,7 +130,7 @@ def test_samples_of_every_layout_keep_the_schemas(phases, context) -> None:
         for version in ("ocpp2.0.1", "ocpp2.1"):
             assert Codec(version).check("MeterValues", payload) == []
         register = [value["value"] for value in values if value["measurand"].startswith("Energy")]
-        assert register in ([123.4], [])
+        assert register in ([123], [])
 
 
 def test_a_written_payload_goes_out_as_it_is() -> None:

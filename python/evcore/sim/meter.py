@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final, Literal, NamedTuple
 
 __all__ = ["Reading", "Sampler", "sampler"]
 
-#: Three phases are never quite the same: V over the first one.
-_UNEVEN: Final = (0.0, 0.6, -0.9)
+#: Three phases are never quite the same: the second and third one's tenths of a volt over the first one.
+_UNEVEN: Final = (6, -9)
+#: Numbers kept as text.
+_REMEMBERED: Final = 20_000
 #: Stands for the value while the format is made.
 _VALUE: Final = "@"
 
@@ -32,43 +35,68 @@ class Reading(NamedTuple):
     phases: int
 
 
+class _Tenths(dict[int, str]):
+    """Whole numbers of tenths as text. Writing a float is what would cost most of all; currents, voltages and states of
+    charge are a few thousand different ones.
+    """
+
+    def __missing__(self, tenths: int) -> str:
+        text = f"{tenths // 10}.{tenths % 10}"
+        if len(self) < _REMEMBERED:
+            self[tenths] = text
+        return text
+
+
+_TENTHS: Final = _Tenths()
+
+
 class Sampler:
     """The samples of one layout in one context. `style`: whether values are strings (1.6)."""
 
-    __slots__ = ("_fields", "_format")
+    __slots__ = ("_format", "_pick")
 
     def __init__(self, phases: int, measurands: tuple[str, ...], context: str, style: Literal["1.6", "2.x"]) -> None:
         samples: list[dict[str, Any]] = []
-        fields: list[tuple[int, float]] = []
+        picked: list[int] = []
         quote = '"' if style == "1.6" else ""
 
-        def add(measurand: str, unit: str, field: str, more: float = 0.0, **described: str | None) -> None:
+        def add(measurand: str, unit: str, place: int, **described: str | None) -> None:
             sample: dict[str, Any] = {"value": _VALUE, "context": context, "measurand": measurand}
             sample |= {"unit": unit} if style == "1.6" else {"unitOfMeasure": {"unit": unit}}
             samples.append(sample | {name: value for name, value in described.items() if value is not None})
-            fields.append((Reading._fields.index(field), more))
+            picked.append(place)
 
-        for measurand, unit, field in (
-            ("Energy.Active.Import.Register", "Wh", "register"),
-            ("Power.Active.Import", "W", "power"),
-        ):
-            if measurand in measurands:
-                add(measurand, unit, field)
+        # The places are those of the values in `text`.
+        if "Energy.Active.Import.Register" in measurands:
+            add("Energy.Active.Import.Register", "Wh", 0)
+        if "Power.Active.Import" in measurands:
+            add("Power.Active.Import", "W", 1)
         if "SoC" in measurands:
-            add("SoC", "Percent", "soc", location="EV")
+            add("SoC", "Percent", 3, location="EV")
         for index, phase in enumerate(("L1", "L2", "L3")[:phases] or (None,)):
             if "Current.Import" in measurands:
-                add("Current.Import", "A", "current", phase=phase)
+                add("Current.Import", "A", 2, phase=phase)
             if "Voltage" in measurands:
-                add("Voltage", "V", "voltage", _UNEVEN[index], phase=phase and f"{phase}-N")
+                add("Voltage", "V", 4 + index, phase=phase and f"{phase}-N")
         text = json.dumps(samples, separators=(",", ":"))
-        self._format = text.replace(f'"{_VALUE}"', f"{quote}%.1f{quote}")
-        self._fields = tuple(fields)
+        self._format = text.replace(f'"{_VALUE}"', f"{quote}%s{quote}")
+        self._pick = itemgetter(*picked)
 
     def text(self, reading: Reading) -> str:
-        """The samples of `reading`."""
-        values: tuple[Any, ...] = reading
-        return self._format % tuple([values[field] + more for field, more in self._fields])
+        """The samples of `reading`: Wh and W in whole numbers, all else in tenths."""
+        _, register, power, current, voltage, soc, _ = reading
+        first = int(10 * voltage)
+        values = (
+            int(register),
+            int(power),
+            _TENTHS[int(10 * current)],
+            _TENTHS[int(10 * soc)],
+            _TENTHS[first],
+            _TENTHS[first + _UNEVEN[0]],
+            _TENTHS[first + _UNEVEN[1]],
+        )
+        text: str = self._format % self._pick(values)
+        return text
 
 
 @lru_cache(maxsize=1024)

@@ -30,6 +30,8 @@ log = logging.getLogger("evcore.sim")
 _ONE: Final = Scenario(name="one", duration=0, arrivals=Arrivals(within=(2.0, 20.0), visits=1))
 _LOOP: Final = Scenario(name="loop", duration=1e9, arrivals=Arrivals(within=(30.0, 240.0), busy=1.0))
 
+#: Objects made between two looks of the garbage collector while a fleet runs.
+_YOUNG: Final = 50_000
 #: Real seconds between two reports of a process to the one that shows them.
 _REPORT_SECONDS: Final = 0.25
 
@@ -108,6 +110,9 @@ async def _run(plan: FleetPlan, engine: Engine, show: Callable[[Tally], None], s
     # What there is now stays until the end: the collector need not look at it again.
     gc.collect()
     gc.freeze()
+    thresholds = gc.get_threshold()
+    # What a message leaves behind is free of cycles.
+    gc.set_threshold(_YOUNG, *thresholds[1:])
     running = asyncio.ensure_future(fleet.run())
     stopping = asyncio.ensure_future(stop.wait())
     try:
@@ -122,6 +127,7 @@ async def _run(plan: FleetPlan, engine: Engine, show: Callable[[Tally], None], s
         running.cancel()
         await asyncio.gather(running, stopping, return_exceptions=True)
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         show(fleet.tally)
 
 
