@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ MIB = 1024 * 1024
 
 #: Bytes by which the server may have grown after an attack, and at its worst moment.
 GROWTH, PEAK = 32 * MIB, 160 * MIB
+SETTLE_SECONDS = 10.0
 
 #: Short times, so that the tests need not wait for the long ones; no second port.
 OPTIONS = {
@@ -118,7 +120,11 @@ def _watch(scene: Scene) -> Iterator[Scene]:
     scene.victim.forget_peak()
     yield scene
     scene.witness.served(2)
-    grown, peak = scene.victim.memory() - before, scene.victim.peak() - before
+    peak = scene.victim.peak() - before
+    deadline = time.monotonic() + SETTLE_SECONDS
+    # On a busy machine the server may still be at the ends of the connections when the witness has its answers.
+    while (grown := scene.victim.memory() - before) >= GROWTH and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert grown < GROWTH, f"grew by {grown / MIB:.1f} MiB"
     assert peak < PEAK, f"grew by {peak / MIB:.1f} MiB at its worst"
 

@@ -29,6 +29,16 @@ async def test_giant_frames(victim, claimed) -> None:
     await raw.end()
 
 
+async def test_many_unfinished_messages(victim) -> None:
+    """A hundred stations, each with most of a message that never ends; their memory comes back."""
+    raws = [await Raw.upgraded(victim.port, f"BAD{number}") for number in range(100)]
+    for raw in raws:
+        raw.send(frame(b"[" + b" " * (MIB - MIB // 4), fin=False))
+        await raw.flush()
+    for raw in raws:
+        await raw.end()
+
+
 async def test_a_message_of_many_fragments(victim) -> None:
     """Some hundred fragments, of one byte and of none, with pings between them, are a message like any other."""
     raw = await Raw.upgraded(victim.port)

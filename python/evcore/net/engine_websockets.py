@@ -121,6 +121,9 @@ class _Peer(asyncio.Protocol, ABC):
             self._brake.release()
         if self._protocol.state is not State.CLOSED:
             self._protocol.receive_eof()
+        # Its traceback leads to the parser's frame, which holds the last message and the way back here: a cycle with up
+        # to a megabyte in it, for each connection that ends without a closing handshake.
+        self._protocol.parser_exc = None
         sink, self._sink = self._sink, None
         self._transport = self._parts = None
         if sink is not None:
