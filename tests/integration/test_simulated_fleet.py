@@ -7,14 +7,19 @@ import contextlib
 import itertools
 import json
 import logging
+import os
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import evcore
 from evcore import Codec
 from evcore.csms import tables
 from evcore.net.connection import CallFailed
@@ -371,6 +376,36 @@ def test_stations_connect_from_addresses_of_their_own(cli, engine) -> None:
     assert run.end()[0] == 0
     _, _, err = server.end(signal.SIGTERM)
     assert sorted(re.findall(r"connected from (127\.0\.0\.\d):", err)) == ["127.0.0.2"] * 2 + ["127.0.0.3"] * 2
+
+
+def test_stations_with_passwords_over_tls(cli, tmp_path) -> None:
+    """A certificate that is trusted and a password that is right let a station in; each of the two is needed."""
+    pair = [str(tmp_path / name) for name in ("certificate.pem", "key.pem")]
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-out", pair[0], "-keyout", pair[1]],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    for number in (1, 2):
+        subprocess.run(
+            [sys.executable, "-m", "evcore", "credential", "add", "stations", f"S{number}", "--password-stdin"],
+            cwd=tmp_path, check=True, capture_output=True, text=True, input=f"password-of-S{number}-{number}",
+            env={**os.environ, "PYTHONPATH": str(Path(evcore.__file__).parents[1])},
+        )  # fmt: skip
+    server = cli(
+        "serve", "--port", "0", "--tls-certificate", pair[0], "--tls-key", pair[1], "--credentials", "stations"
+    )
+    assert server.process.stdout is not None
+    url = server.process.stdout.readline().split()[-1]
+    assert url.startswith("wss://")
+    fleet = ("simulate", "--url", url, "--stations", "2", "--id", "S{number}", "--scenario", "idle", "--speed", "600",
+             "--duration", "5m")  # fmt: skip
+    right = ("--tls-ca", pair[0], "--password", "password-of-{identity}-{number}")
+    status, out, err = cli(*fleet, *right).end()
+    assert (status, err) == (0, ""), out
+    for wrong in (right[:2], (*right[:3], "another-password"), right[2:]):
+        status, _, err = cli(*fleet, *wrong).end()
+        assert (status, err) == (1, "evcore: not all went well: 2 stations never accepted\n")
 
 
 def test_losses_are_an_exit_status(cli) -> None:
