@@ -140,7 +140,7 @@ bench-pages: .venv/.tools ## Paste the tables of the last `make bench` into READ
 
 .PHONY: pages
 pages: .venv/.native ## Draw the tables of docs/endpoint.md from the code.
-	$(python) -m evcore.endpoint.tables docs/endpoint.md
+	$(python) -m evcore.endpoint docs/endpoint.md
 
 .PHONY: clean
 clean: ## Remove what was built: .venv, target, the native module, caches.

@@ -424,3 +424,39 @@ async def test_small_things() -> None:
     with pytest.raises(ValueError, match="message type 6"):
         station.connection.send("NotifyPeriodicEventStream", {})
     assert str(CallFailed("Reset", "timeout")) == "Reset: timeout"
+
+
+async def test_held_again_while_it_is_released() -> None:
+    station = Station()
+
+    def once_more(context: Any, payload: Any) -> dict[str, Any]:
+        station.connection.hold()
+        return {"currentTime": START["timestamp"]}
+
+    station.table.on("Heartbeat")(once_more)
+    station.connection.hold()
+    for number in range(3):
+        station.says(2, f"h{number}", "Heartbeat", {})
+    for number in range(3):
+        station.connection.release()
+        assert [frame[1] for frame in station.sent] == [f"h{number}"], "one at a time, in order"
+
+
+async def test_a_call_nobody_waits_for_any_more_is_not_sent() -> None:
+    station = Station()
+    first, second, third = [
+        asyncio.create_task(station.connection.call("Reset", {"type": kind})) for kind in ("Soft", "Hard", "Soft")
+    ]
+    await turns()
+    second.cancel()
+    first.cancel()
+    await turns()
+    ((_, sent, _, _),) = station.sent
+    station.says(3, sent, {"status": "Accepted"})
+    await turns()
+    ((_, sent, action, payload),) = station.sent
+    assert (action, payload) == ("Reset", {"type": "Soft"}), "the second one was withdrawn, the first was on its way"
+    station.says(3, sent, {"status": "Accepted"})
+    assert await third == {"status": "Accepted"}
+    assert first.cancelled()
+    assert second.cancelled()

@@ -229,9 +229,11 @@ async def test_from_within_a_task_and_within_a_first_step() -> None:
 
 def test_nothing_is_left_when_the_loop_ends() -> None:
     async def main() -> None:
-        driver = Driver()
-        asyncio.get_running_loop().call_soon(lambda: driver.start(after_a_turn()))
-        await asyncio.sleep(0.01)
+        loop, driver, started = asyncio.get_running_loop(), Driver(), []
+        loop.call_soon(lambda: started.append(driver.start(after_a_turn())))
+        while not started:  # noqa: ASYNC110 - two turns of the loop
+            await asyncio.sleep(0)
+        assert await started[0] == "done"
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with warnings.catch_warnings():

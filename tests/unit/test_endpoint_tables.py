@@ -17,7 +17,7 @@ TEXT = PAGE.read_text("utf-8")
 
 
 def test_the_page_is_up_to_date() -> None:
-    assert tables.renew(TEXT) == TEXT, "python -m evcore.endpoint.tables docs/endpoint.md"
+    assert tables.renew(TEXT) == TEXT, "python -m evcore.endpoint docs/endpoint.md"
 
 
 def test_every_row_is_there() -> None:
@@ -53,7 +53,7 @@ def test_other_text_stays(tmp_path: Path) -> None:
     assert stale != TEXT
     page = tmp_path / "endpoint.md"
     page.write_text(stale, "utf-8")
-    subprocess.run([sys.executable, "-m", "evcore.endpoint.tables", str(page)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "evcore.endpoint", str(page)], check=True, timeout=60)
     assert page.read_text("utf-8") == TEXT
 
 

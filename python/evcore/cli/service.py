@@ -19,6 +19,7 @@ from evcore.net.credentials import CredentialsError, CredentialsFile
 from evcore.net.engine import ListenOptions
 from evcore.net.handshake import SUBPROTOCOLS, HandshakeOptions
 from evcore.net.limits import BootOptions, LimitOptions, Limits
+from evcore.net.collector import settle
 from evcore.net.message_log import MessageLog
 from evcore.net.metrics import Metrics, Snapshot, process
 from evcore.net.server import Application, Server, ServerOptions
@@ -71,6 +72,7 @@ class Service:
     async def start(self) -> None:
         try:
             await self.server.start()
+            settle()
         except OSError as error:
             raise CannotStart(cannot_listen(error, self._settings)) from error
 

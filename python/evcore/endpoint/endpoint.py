@@ -393,6 +393,14 @@ class Endpoint:
                 self._boot.trigger(triggered)
         return call_id
 
+    def withdraw(self, call_id: str) -> bool:
+        """Takes an own CALL back that waits for its turn; nothing more is heard of it. False when it is not waiting."""
+        for waiting in self._queue or ():
+            if waiting.id == call_id:
+                self._queue.remove(waiting)  # type: ignore[union-attr]
+                return True
+        return False
+
     def store(self, action: str, payload: Any, now: float, *, transaction: str = "") -> str:
         """Puts a transaction message into the outbox and returns its id. It is sent in its turn, again after a failure,
         and on later connections; `Answer` ends it, or `Discarded`. `transaction`: see `outbox`.

@@ -1,15 +1,13 @@
 """The endpoint's rules as data, beside those of the boot gate in `boot`: what becomes of a CALL of the peer, how an own
 CALL ends. The endpoint looks up what to do here; `draw` writes the same tables for docs/endpoint.md.
 
-    python -m evcore.endpoint.tables docs/endpoint.md      # renews what stands between the marks of that page
+    python -m evcore.endpoint docs/endpoint.md      # renews what stands between the marks of that page
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from evcore.endpoint.boot import OWN, PEER, STAGES, Role, Stage, Verdict
@@ -148,8 +146,3 @@ def renew(page: str) -> str:
             raise ValueError(f"the page has no marks for the table {name}")
         page = pattern.sub(lambda found, table=table: f"{found[1]}{table}{found[2]}", page)  # type: ignore[misc]
     return page
-
-
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        Path(name).write_text(renew(Path(name).read_text("utf-8")), "utf-8")

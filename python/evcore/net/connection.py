@@ -238,7 +238,8 @@ class Connection(Generic[C]):
         wait for its turn (default: as long as the connection lasts).
 
         Raises CallFailed for a CALLERROR, a timeout, an unusable answer or a lost connection; PayloadError for a
-        payload that breaks its schema; EndpointError when too many CALLs wait or the boot gate is closed for it.
+        payload that breaks its schema; EndpointError when too many CALLs wait or the boot gate is closed for it. When
+        it is cancelled while the CALL waits for its turn, the CALL is not sent.
         """
         now = monotonic()
         call_id = self._endpoint.call(action, payload, now, timeout=timeout, patience=patience)
@@ -247,7 +248,13 @@ class Connection(Generic[C]):
             self._calls = {}
         self._calls[call_id] = future
         self._work(now)
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # Nobody wants it any more: a station must not be reset because of a caller who has left.
+            self._endpoint.withdraw(call_id)
+            self._calls.pop(call_id, None)
+            raise
 
     def send(self, action: str, payload: Mapping[str, Any]) -> None:
         """Sends a SEND (2.1). Raises PayloadError, EndpointError; ValueError before 2.1."""
@@ -293,11 +300,18 @@ class Connection(Generic[C]):
         now = monotonic()
         self._endpoint.booted(now)
         self._work(now)
-        for frame in held:
+        for number, frame in enumerate(held):
+            if self._is_held():
+                # Held again meanwhile, by a handler say.
+                self._held = held[number:] + (self._held or [])
+                return
             if self._open:
                 now = monotonic()
                 self._endpoint.receive(frame, now)
                 self._work(now)
+
+    def _is_held(self) -> bool:
+        return self._held is not None
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Starts the closing handshake; `ended` tells when it is over.

@@ -191,6 +191,7 @@ class Server(Generic[C]):
         self._epochs = itertools.count(1)
         self._registry: _Registry[C] | None = None
         self._listener: Listener | None = None
+        self._port = self._options.port
         self._sweeper: asyncio.Task[None] | None = None
         #: Connections cut because nothing was heard of them for `idle_timeout`.
         self.silent = 0
@@ -198,7 +199,7 @@ class Server(Generic[C]):
     @property
     def port(self) -> int:
         """The port in use; differs from the option where that is 0."""
-        return self._options.port if self._listener is None else self._listener.port
+        return self._port
 
     @property
     def connections(self) -> dict[str, int]:
@@ -226,6 +227,7 @@ class Server(Generic[C]):
             listen = replace(listen, door=self._limits.door(monotonic))
         self._registry = _Registry(self._application)
         self._listener = await self._engine.listen(options.host, options.port, self._decide, listen)
+        self._port = self._listener.port
         self._sweeper = asyncio.create_task(self._sweep(self._registry))
 
     async def stop(self) -> None:
@@ -234,8 +236,9 @@ class Server(Generic[C]):
         """
         options = self._options
         self.handshake.stop()
-        if self._listener is not None:
-            self._listener.close()
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
         going = list(self)
         loop = asyncio.get_running_loop()
         began = loop.time()
