@@ -5,7 +5,7 @@
     codec.decode(b'[2,"1","Heartbeat",{}]')
 
 In: OCPP-J frames. Out: judged messages, and back. Refused: with FrameError and PayloadError, which carry their answer.
-The rules are in docs/codec.md.
+The rules are in docs/codec.md. Router, which finds the MQTT filters that match a topic, has its own in docs/router.md.
 """
 
 from typing import Literal
@@ -13,9 +13,10 @@ from typing import Literal
 from evcore._backend import Call, CallError, CallResult, CallResultError, Send
 from evcore._backend import name as _backend_name
 from evcore.codec import Codec
-from evcore.errors import FrameError, PayloadError, SchemaError, Violation
+from evcore.errors import FrameError, PayloadError, SchemaError, TopicError, Violation
 from evcore.limits import Limits
 from evcore.policy import Policy, Rule
+from evcore.route import Route, Router
 
 __all__ = [
     "Call",
@@ -27,9 +28,12 @@ __all__ = [
     "Limits",
     "PayloadError",
     "Policy",
+    "Route",
+    "Router",
     "Rule",
     "SchemaError",
     "Send",
+    "TopicError",
     "Violation",
     "__version__",
     "backend",

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 # Both modules have the same names; type checkers read the one that has source.
 if TYPE_CHECKING:
     from evcore import _pure as module
-    from evcore._pure import Call, CallError, CallResult, CallResultError, Codec, Program, Send
+    from evcore._pure import Call, CallError, CallResult, CallResultError, Codec, Program, Router, Send
 
-__all__ = ["Call", "CallError", "CallResult", "CallResultError", "Codec", "Program", "Send", "module", "name"]
+__all__ = ["Call", "CallError", "CallResult", "CallResultError", "Codec", "Program", "Router", "Send", "module", "name"]
 
 _ADVICE = (
     "the compiled module evcore._native is missing: install a wheel of evcore for this platform, or build it with "
@@ -51,4 +51,5 @@ if not TYPE_CHECKING:
     CallResultError = module.CallResultError
     Codec = module.Codec
     Program = module.Program
+    Router = module.Router
     Send = module.Send

@@ -1,6 +1,6 @@
 """The seam: what a backend gives to the shared Python, and what it gets. docs/codec.md has the rules."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal, Self, TypeAlias, final
 
 from evcore.errors import Violation
@@ -170,3 +170,31 @@ class Linter:
         list[tuple[str, str, int, int, int]],
         list[tuple[str, int]],
     ]: ...
+
+class Router:
+    """Values under MQTT filters; `evcore.Router` derives from it, checks the settings, and adds nothing to a match."""
+
+    def __new__(
+        cls,
+        *,
+        route: Callable[[Any, str, dict[str, str]], Any],  # (value, filter, captures) -> what `routes` returns
+        once: bool,  # `match` has an object once, however many filters it is found by
+        captures: bool,
+        share: str,
+        bare_share: str,
+        nested_share: str,
+        prefixes: list[str],
+        levels: int | None,
+        controls: bool,
+        forbidden: str,
+    ) -> Self: ...
+    def add(self, filter: str, value: Any) -> None: ...
+    def remove(self, filter: str, value: Any) -> None: ...
+    def match(self, topic: str | bytes) -> list[Any]: ...
+    def match_many(self, topics: Iterable[str | bytes]) -> list[list[Any]]: ...
+    def routes(self, topic: str | bytes) -> list[Any]: ...
+    def clear(self) -> None: ...
+    def __len__(self) -> int: ...
+    def __contains__(self, item: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[tuple[str, Any]]: ...
+    def __sizeof__(self) -> int: ...

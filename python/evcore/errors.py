@@ -4,8 +4,10 @@ ValueError
  +-- FrameError     the bytes are not an OCPP-J frame
  +-- PayloadError   a frame whose payload breaks its schema
  +-- SchemaError    a schema that cannot be compiled (never raised for bytes from the wire)
+ +-- TopicError     a text that is no MQTT topic or no MQTT filter
 
-Both backends raise these classes; the rules for codes, sentences and replies stand in docs/codec.md.
+Both backends raise these classes; the rules for codes, sentences and replies stand in docs/codec.md,
+those for topics in docs/router.md.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from evcore.message import Message
 
-__all__ = ["FrameError", "PayloadError", "SchemaError", "Violation"]
+__all__ = ["FrameError", "PayloadError", "SchemaError", "TopicError", "Violation"]
 
 
 class Violation(NamedTuple):
@@ -81,3 +83,19 @@ class PayloadError(ValueError):
 
 class SchemaError(ValueError):
     """A JSON schema that cannot be compiled: says which keyword, where, and what is supported."""
+
+
+class TopicError(ValueError):
+    """A text that is no MQTT topic, or no MQTT filter: says what is wrong, at which character, and what to do.
+
+    ``reason`` is one of ``empty``, ``length``, ``utf-8``, ``character``, ``wildcard``, ``share``, ``levels``,
+    ``capture``; ``at`` the index of the character it was noticed at, None where the whole text is meant.
+    """
+
+    def __init__(self, sentence: str, reason: str, at: int | None) -> None:
+        super().__init__(sentence, reason, at)
+        self.reason = reason
+        self.at = at
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -1,4 +1,4 @@
-//! OCPP-J over bytes, without Python.
+//! OCPP-J over bytes and MQTT topics, without Python.
 //!
 //! In: UTF-8 text from a WebSocket, and JSON Schema text from OCPP's files. Out: judged values handed to a [`build::Build`],
 //! compact JSON, or a verdict that says what broke, where, and what may be answered. Refused: anything that is not RFC 8259
@@ -25,6 +25,7 @@ pub mod number;
 pub mod pass;
 pub mod program;
 pub mod reply;
+pub mod route;
 pub mod schema;
 pub mod table;
 pub mod text;

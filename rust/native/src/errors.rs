@@ -1,6 +1,7 @@
 //! The exceptions of `evcore.errors`, which Python defines, and what the core's findings look like there.
 
 use evcore_core::frame::Fault;
+use evcore_core::route::TopicError;
 use evcore_core::version::Version;
 use evcore_core::violation::{Expected, Violation};
 use pyo3::exceptions::PyValueError;
@@ -14,6 +15,7 @@ pub const DEEPEST: u32 = 512;
 static FRAME_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static PAYLOAD_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static SCHEMA_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static TOPIC_ERROR: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static VIOLATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 fn class<'py>(py: Python<'py>, cell: &PyOnceLock<Py<PyType>>, name: &str) -> PyResult<Bound<'py, PyType>> {
@@ -50,6 +52,11 @@ pub fn payload_error(
 /// A `SchemaError`.
 pub fn schema_error(py: Python<'_>, sentence: &str) -> PyErr {
     raise(class(py, &SCHEMA_ERROR, "SchemaError"), (sentence.to_owned(),))
+}
+
+/// A `TopicError`.
+pub fn topic_error(py: Python<'_>, error: TopicError) -> PyErr {
+    raise(class(py, &TOPIC_ERROR, "TopicError"), (error.sentence, error.reason, error.at))
 }
 
 /// A list of `Violation`.

@@ -1,6 +1,6 @@
 //! `evcore._native`: evcore-core for Python. Conversions only; the rules live in the core.
 //!
-//! One file per noun: messages, programs, the codec; `objects` builds Python values in the judging pass, `writer` and
+//! One file per noun: messages, programs, the codec, the router; `objects` builds Python values in the judging pass, `writer` and
 //! `live` read them, `errors` raises the exceptions that Python defines. `unsafe` stands only where objects are built or read
 //! through the C API: `objects`, `template`, `strings`, `writer`, `input`.
 
@@ -15,6 +15,7 @@ mod message;
 mod named;
 mod objects;
 mod program;
+mod route;
 mod strings;
 mod template;
 mod writer;
@@ -30,4 +31,6 @@ mod _native {
     use crate::message::{Call, CallError, CallResult, CallResultError, Send, restore};
     #[pymodule_export]
     use crate::program::Program;
+    #[pymodule_export]
+    use crate::route::Router;
 }
