@@ -22,8 +22,9 @@ from hypothesis.stateful import (
 from wire.book import ATTEMPTS, INTERVAL, LOSSES, ROOM, SIZE, Past, Side
 from wire.messages import MESSAGES, STREAM
 
+import evcore
 from evcore.endpoint import Outbox
-from proof.backends import BACKENDS, make
+from proof.backends import make
 from proof.sizes import PROFILE
 
 #: The endpoint is the same for both codecs; the slow one is given fewer conversations.
@@ -69,8 +70,6 @@ NOISE = st.one_of(
 
 
 class Conversation(RuleBasedStateMachine):
-    backend = BACKENDS[0]
-
     @initialize(
         version=st.sampled_from(sorted(MESSAGES)),
         mode=st.sampled_from(["off", "lenient", "strict"]),
@@ -82,7 +81,7 @@ class Conversation(RuleBasedStateMachine):
         self.now = 0.0
         self.pressed = 0
         outbox = Outbox(attempts=ATTEMPTS, interval=INTERVAL, size=ROOM, losses=LOSSES)
-        codec = make(self.backend, version)
+        codec = make(evcore.backend(), version)
         self.past = {
             "csms": Past("csms", codec, mode),
             "station": Past("station", codec, mode, outbox=outbox),
@@ -315,16 +314,12 @@ class Conversation(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_conversation(backend: str) -> None:
-    class Machine(Conversation):
-        pass
-
-    Machine.backend = backend
+def test_conversation() -> None:
+    # The endpoint makes messages of the backend that evcore runs with.
     run_state_machine_as_test(
-        Machine,
+        Conversation,
         settings=settings(
-            max_examples=EXAMPLES[backend],
+            max_examples=EXAMPLES[evcore.backend()],
             stateful_step_count=STEPS,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -97,7 +97,7 @@ def test_timeout_then_late_answer() -> None:
     (stray,) = one.events()
     assert isinstance(stray, Stray)
     assert stray.reason == "duplicate"
-    one.receive(f'[3,"never-sent",{{"status":"Accepted"}}]', 42.0)
+    one.receive('[3,"never-sent",{"status":"Accepted"}]', 42.0)
     (stray,) = one.events()
     assert isinstance(stray, Stray)
     assert stray.reason == "unknown"
