@@ -303,7 +303,9 @@ class Conversation(RuleBasedStateMachine):
             kept = self.past["station"].kept
             if any((*self.flying.values(), *(side.inbox for side in self.sides.values()))):
                 continue
-            if station.past.told.status != "Accepted" and station.outstanding is None:
+            # Orders to a station that is Pending wait for its next boot, which it sends if it knows.
+            unsettled = any(past.told.status != "Accepted" for past in self.past.values())
+            if unsettled and station.outstanding is None:
                 station.call(*MESSAGES[self.version]["station"][0], self.now, None)
             elif kept or any(side.outstanding or side.queue for side in self.sides.values()):
                 self.pass_time(11.0)
