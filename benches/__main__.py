@@ -13,7 +13,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benches import check, decode, encode, log, machine, process, report
+from benches import check, decode, encode, log, machine, process, report, route
 from benches.measure import FULL, QUICK, Effort, Record
 from benches.plan import Job
 
@@ -26,9 +26,13 @@ BENCHES: Final[dict[str, Callable[[Effort], Iterator[Job]]]] = {
     "encode": encode.jobs,
     "check": check.jobs,
     "log": log.jobs,
+    "route": route.jobs,
+    "route-million": route.million_jobs,
     "import": process.import_jobs,
     "memory": process.memory_jobs,
 }
+ON_DEMAND: Final = {"route-million"}
+"""Takes minutes and gigabytes: only with ``--only``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown:
         return _paste(options.json or LATEST, options.markdown)
 
-    document = run(options.only or list(BENCHES), QUICK if options.quick else FULL)
+    document = run(
+        options.only or [name for name in BENCHES if name not in ON_DEMAND], QUICK if options.quick else FULL
+    )
     console = Console(width=None if sys.stdout.isatty() else 200)
     for table in reversed(report.tables(document)):
         console.print(report.rich_table(table))

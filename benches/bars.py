@@ -12,6 +12,7 @@ from typing import Final
 from benches.measure import Record
 from benches.ours import DECODE, ENCODE, IMPORT, LAZY
 from benches.peers import OCPP
+from benches.route import MATCH, PAHO
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,16 @@ class Verdict:
         return self.figure <= self.bar.bound * (1 + margin)
 
 
+ONE_OF_MANY: Final = ("100,000 filters, hit", "100,000 filters, miss")
+
 BARS: Final = (
     Bar("decode and judge, against orjson.loads", "decode", DECODE, 0.70, ("MeterValues", "TransactionEvent")),
     Bar("decode and judge, every frame", "decode", DECODE, 1.0),
     Bar("judged, payload not built", "decode", LAZY, 0.30, ("MeterValues",)),
     Bar("judge and encode, against orjson.dumps, every frame", "encode", ENCODE, 1.3),
     Bar("times faster than ocpp", "decode", DECODE, 200, ("MeterValues", "TransactionEvent"), over=OCPP),
+    Bar("a topic among 100,000 filters", "route", MATCH, 0.5, ONE_OF_MANY, unit=" µs"),
+    Bar("the same, times faster than paho", "route", MATCH, 6, ONE_OF_MANY, over=PAHO),
     Bar("import evcore, over an empty Python", "import", IMPORT, 40, unit=" ms"),
 )
 
@@ -76,7 +81,7 @@ def _figures(bar: Bar, records: Sequence[Record]) -> list[tuple[float, str]]:
     for case, record in ours.items():
         if bar.cases and case not in bar.cases:
             continue
-        if bar.unit == " ms":
+        if bar.unit in (" ms", " µs"):
             found.append((record["best"], case))
         elif bar.over is None:
             found.append((record["ratio"], case))

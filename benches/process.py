@@ -83,7 +83,7 @@ def imports(rounds: int, statements: Sequence[tuple[str, str, str]] = ours.IMPOR
     for turn in range(rounds + 1):
         for found, (_, line, backend) in zip(samples, lines, strict=True):
             start = perf_counter_ns()
-            _python(line, backend)
+            run_python(line, backend)
             if turn:
                 found.append((perf_counter_ns() - start) / 1e6)
     empty = samples[0]
@@ -100,7 +100,7 @@ def _compiled(version: str, rounds: int) -> list[Record]:
     for name, setup, work in _COMPILERS:
         runs = []
         for _ in range(rounds):
-            spent, resident, _ = _python(_COMPILE.format(version=version, setup=setup, work=work)).split()
+            spent, resident, _ = run_python(_COMPILE.format(version=version, setup=setup, work=work)).split()
             runs.append((int(spent) / 1e6, int(resident) / 1024))
         times, sizes = zip(*runs, strict=True)
         found.append(_record("memory", version, name, "ms", min(times), median(times), 1.0))
@@ -124,7 +124,8 @@ def _record(bench: str, case: str, name: str, unit: str, best: float, middle: fl
     )
 
 
-def _python(code: str, backend: str = "") -> str:
+def run_python(code: str, backend: str = "") -> str:
+    """What `code` prints in a fresh interpreter."""
     environment = {**os.environ, "EVCORE_BACKEND": backend}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment, check=False

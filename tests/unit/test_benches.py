@@ -108,7 +108,7 @@ def test_quick_run_measures_everybody_and_writes_the_figures(tmp_path: Path) -> 
     document: report.Document = json.loads(figures.read_text("utf-8"))
     records = document["records"]
     assert {record["bench"] for record in records} == {
-        "decode", "variants", "refuse", "encode", "check", "log", "import", "memory",
+        "decode", "variants", "refuse", "encode", "check", "log", "route", "import", "memory",
     }  # fmt: skip
     contenders = {record["contender"] for record in records if record["bench"] == "decode"}
     assert contenders >= {contender.name for contender in peers.decoders(FRAMES["Heartbeat"])}
@@ -117,7 +117,19 @@ def test_quick_run_measures_everybody_and_writes_the_figures(tmp_path: Path) -> 
     assert timed == {(action, collect) for action in FRAMES for collect in (True, False)}
     assert all(record["best"] > 0 for record in records if record["unit"] == "ns")
     drawn = {table.name for table in report.tables(document)}
-    assert drawn >= {"bars", "machine", "decode", "encode", "variants", "refuse", "check", "log", "import", "memory"}
+    assert drawn >= {
+        "bars",
+        "machine",
+        "decode",
+        "encode",
+        "variants",
+        "refuse",
+        "check",
+        "log",
+        "route",
+        "import",
+        "memory",
+    }
 
 
 @pytest.mark.parametrize("answer", [1.0, True, "1"])
