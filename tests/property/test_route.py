@@ -192,6 +192,30 @@ def test_threads_match_while_others_change(make: Make) -> None:
     assert router.match("x/y/z") == []
 
 
+def test_threads_remove_each_value_once(make: Make) -> None:
+    router = make()
+    for _ in range(400):
+        router.add("a/+", 1)
+    interval = sys.getswitchinterval()
+
+    def remove(_: int) -> int:
+        times = 0
+        while True:
+            try:
+                router.remove("a/+", 1)
+            except KeyError:
+                return times
+            times += 1
+
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert sum(pool.map(remove, range(4))) == 400
+    finally:
+        sys.setswitchinterval(interval)
+    assert (len(router), router.match("a/b")) == (0, [])
+
+
 # Other libraries. Where they differ from the specification, and so from the router, is listed, not looked away from.
 
 

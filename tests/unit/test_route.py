@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -465,9 +466,11 @@ def test_finalisers_within_calls(make: Make) -> None:
     def gone() -> None:
         nonlocal ends
         ends += 1
-        router.add(f"x/{ends}", ends)
-        router.match("x/1")
-        router.remove(f"x/{ends}", ends)
+        # Beginnings that the calls around it are about to use, made and given up again.
+        for other in ("y/z", f"y/{ends}/z/z"):
+            router.add(other, ends)
+            router.match("y/1/z")
+            router.remove(other, ends)
 
     before = gc.get_threshold()
     gc.set_threshold(1, 1, 1)
@@ -477,16 +480,39 @@ def test_finalisers_within_calls(make: Make) -> None:
             meddler = Meddler(gone=gone)
             meddler.itself = meddler
             del meddler
-            router.add(f"y/{index}", index)
-            assert router.match(f"y/{index}") == ["always", index]
-            router.routes(f"y/{index}")
-            router.remove(f"y/{index}", index)
+            name = f"y/{index}/z"
+            router.add(name, index)
+            assert router.match(name) == ["always", index]
+            router.routes(name)
+            router.remove(name, index)
             list(router)
     finally:
         gc.set_threshold(*before)
     gc.collect()
     assert ends == 300
     assert list(router) == [("#", "always")]
+
+
+def test_what_is_removed_leaves_no_memory(make: Make) -> None:
+    """Filters that come and go, no two alike, while one stays."""
+    router = make()
+    router.add("a/b", "stays")
+
+    def held() -> int:
+        if make.__mro__[2].__module__ == "evcore._native":
+            return sys.getsizeof(router)
+        return sum(type(thing).__name__ == "_Node" for thing in gc.get_objects())
+
+    sizes = set()
+    for turn in range(1_000):
+        for name in (f"a/{turn}/+/c", f"a/b/{turn}/#", f"{turn}"):
+            router.add(name, turn)
+        for name in (f"a/{turn}/+/c", f"a/b/{turn}/#", f"{turn}"):
+            router.remove(name, turn)
+        if turn % 100 == 99:
+            sizes.add(held())
+    assert len(sizes) == 1
+    assert router.match("a/b") == ["stays"]
 
 
 def test_size_is_said(make: Make) -> None:
