@@ -173,8 +173,9 @@ class Router:
     def _search(self, filter: str, levels: list[str], value: Any) -> _Entry | None:
         """The entry of the very object under exactly this filter, else the first whose value equals it."""
         place = self._place(levels)
-        candidates = [] if place is None else [entry for entry in list(place.values()) if entry.filter == filter]
-        candidates = [entry for entry in candidates if entry.age in self._routes]
+        # What still waits for its place in the tree comes last, for it is the newest.
+        known = dict(place or {}) | {entry.age: entry for _, entry in list(self._queue)}
+        candidates = [entry for age, entry in known.items() if entry.filter == filter and age in self._routes]
         for entry in candidates:
             if entry.value is value:
                 return entry
@@ -202,8 +203,11 @@ class Router:
                 self._working = True
                 try:
                     while self._queue:
-                        step, entry = self._queue.popleft()
-                        step(entry)
+                        step, entry = self._queue[0]
+                        try:
+                            step(entry)
+                        finally:
+                            self._queue.popleft()
                 finally:
                     self._working = False
 
