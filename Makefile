@@ -43,8 +43,20 @@ build: .venv/.native ## Build the native module in release mode into .venv.
 
 ##@ Check
 
+# What lies beneath the codec, at its real peers or under attack, is the same on both backends: once is enough.
+beneath := tests/hostile tests/interop tests/integration/test_server_bench.py
+
 .PHONY: test
-test: lint test-rust test-native test-plain test-pure ## Everything a change must pass: linters, the core's tests, pytest on both backends.
+test: lint test-rust test-both test-plain ## Everything a change must pass: linters, the core's tests, pytest on both backends.
+
+.PHONY: test-both
+test-both: .venv/.native .venv/.tools ## pytest on both backends side by side: most of it waits for sockets and processes.
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	EVCORE_BACKEND=pure $(python) -m pytest $(beneath:%=--ignore=%) $(ARGS) >"$$log" 2>&1 & pure=$$!; \
+	native=0; EVCORE_BACKEND=native $(python) -m pytest $(ARGS) || native=$$?; \
+	status=0; wait $$pure || status=$$?; \
+	echo "== the pure backend"; cat "$$log"; \
+	exit $$((native ? native : status))
 
 .PHONY: test-rust
 test-rust: ## The core crate's own tests; no Python in them.
@@ -62,8 +74,8 @@ test-plain: .venv/.native .venv/.tools ## Dicts from templates against the modul
 	EVCORE_BACKEND=native EVCORE_PLAIN=target/plain/release/lib_native$(dylib) $(python) -m pytest tests/parity/test_plain_dicts.py
 
 .PHONY: test-pure
-test-pure: .venv/.native .venv/.tools ## pytest on the pure backend.
-	EVCORE_BACKEND=pure $(python) -m pytest $(ARGS)
+test-pure: .venv/.native .venv/.tools ## pytest on the pure backend, but for what lies beneath the codec.
+	EVCORE_BACKEND=pure $(python) -m pytest $(beneath:%=--ignore=%) $(ARGS)
 
 .PHONY: test-quick
 test-quick: .venv/.native .venv/.tools ## Unit tests alone, native backend, stop at the first failure.
@@ -125,7 +137,7 @@ gate: .venv/.native .venv/.tools ## The performance gate: instruction counts and
 .PHONY: bench-server
 bench-server: .venv/.native .venv/.tools ## Time the server beside its peers: round trips, memory, 100,000 stations, storms, TLS (half an hour; needs go, node).
 	@mkdir -p benches/out
-	$(python) -m benches.server --json benches/out/server.json $(ARGS)
+	$(python) -m benches.server --pages $(ARGS)
 
 .PHONY: soak
 soak: .venv/.native .venv/.tools ## Half an hour of load with churn: resident memory and object census must stay flat (ARGS="--minutes 5").
