@@ -43,6 +43,11 @@ def test_description_is_cut(backend: str, version: str) -> None:
     assert make(backend, version).encode(error) == f'[4,"1","GenericError","{plug * 255}",{{}}]'.encode()
 
 
+def test_a_description_is_text(backend: str, version: str) -> None:
+    with pytest.raises(ValueError, match="^error description holds a lone surrogate$"):
+        make(backend, version).encode(messages(backend).CallError("1", "GenericError", "\ud800"))
+
+
 def test_codes_are_spelled_as_the_version_spells_them(backend: str, version: str) -> None:
     codec, made = make(backend, version), messages(backend)
     for code in ERROR_CODES[version]:

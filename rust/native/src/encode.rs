@@ -292,7 +292,10 @@ impl Codec {
         write_string(out, spelled);
         out.push(b',');
         let description = description.bind(py).cast::<PyString>()?;
-        write_string(out, cut(&description.to_string_lossy()));
+        let Ok(description) = description.to_str() else {
+            return Err(PyValueError::new_err("error description holds a lone surrogate"));
+        };
+        write_string(out, cut(description));
         out.push(b',');
         if let Err(found) = self.write_untyped(body.value(py)?, true, out)? {
             return Err(self.broken(message, &found)?);
