@@ -44,7 +44,7 @@ def test_description_is_cut(backend: str, version: str) -> None:
 
 
 def test_a_description_is_text(backend: str, version: str) -> None:
-    with pytest.raises(ValueError, match="^error description holds a lone surrogate$"):
+    with pytest.raises(ValueError, match=r"^error description holds a lone surrogate$"):
         make(backend, version).encode(messages(backend).CallError("1", "GenericError", "\ud800"))
 
 
