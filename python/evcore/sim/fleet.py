@@ -24,6 +24,7 @@ from evcore.sim import jobs
 from evcore.sim.clock import Clock
 from evcore.sim.codec import StationCodec
 from evcore.sim.dialect import Dialect
+from evcore.sim.line import Line
 from evcore.sim.loop import SOURCE
 from evcore.sim.quirks import QUIRKS
 from evcore.sim.rng import Rng
@@ -140,7 +141,7 @@ class Fleet:
         self.ending = False
         self.codecs = {name: StationCodec(dialect.subprotocol, lazy=True) for name, dialect in VERSIONS.items()}
         self._dialects = {name: dialect() for name, dialect in VERSIONS.items()}
-        self._queue: deque[Station] = deque()
+        self._queue: deque[Line] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._over = self._loop.create_future()
         self._left = 0
@@ -176,7 +177,7 @@ class Fleet:
 
     # -- connections --------------------------------------------------------------------------------------------------
 
-    def connect(self, station: Station) -> None:
+    def connect(self, station: Line) -> None:
         """Connects a station as soon as it is its turn; it hears `opened` or `refused`."""
         self._queue.append(station)
         self._pump()
@@ -191,7 +192,7 @@ class Fleet:
         self._tasks.discard(task)
         self._pump()
 
-    async def _connect(self, station: Station) -> None:
+    async def _connect(self, station: Line) -> None:
         plan, number = self._plan, station.number
         if plan.sources:
             # A task has a context of its own, so this is for this connection alone.
@@ -214,7 +215,7 @@ class Fleet:
                 self._fail(ConnectError(str(error)))
             station.refused(str(error))
 
-    def lost(self, station: Station) -> bool:
+    def lost(self, station: Line) -> bool:
         """A connection ended without the station wanting it; whether it is to come back."""
         if self._plan.once:
             self._fail(ConnectError(f"the CSMS closed the connection of {station}"))
