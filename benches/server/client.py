@@ -294,8 +294,8 @@ class Fleet:
         outstanding, heard = len(self.stations), begun
         by_fd, poll, number = self._by_fd, self._epoll.poll, self._calls
         while outstanding:
-            # Asks without waiting: a client that sleeps must be woken by the server's `send`, and a server would pay the
-            # more for that the slower it is.
+            # Asks without waiting: a client that sleeps must be woken by the server's `send`, and a server would pay
+            # the more for that the slower it is.
             ready = poll(0.0)
             now = monotonic()
             if not ready:

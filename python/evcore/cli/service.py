@@ -15,11 +15,11 @@ from evcore.cli.common import load_engine
 from evcore.cli.table import screen
 from evcore.csms.application import Csms, CsmsOptions
 from evcore.net.auth import AuthOptions
+from evcore.net.collector import settle
 from evcore.net.credentials import CredentialsError, CredentialsFile
 from evcore.net.engine import ListenOptions
 from evcore.net.handshake import SUBPROTOCOLS, HandshakeOptions
 from evcore.net.limits import BootOptions, LimitOptions, Limits
-from evcore.net.collector import settle
 from evcore.net.message_log import MessageLog
 from evcore.net.metrics import Metrics, Snapshot, process
 from evcore.net.server import Application, Server, ServerOptions
