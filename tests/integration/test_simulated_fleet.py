@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -309,6 +310,26 @@ async def test_stations_come_back_when_the_csms_sends_them_away(serving, until) 
         fleet.stop()
         await running
         assert fleet.tally.losses.keys() <= {"cut off before the answer"}
+
+
+async def test_stations_on_their_way_in_are_no_loss() -> None:
+    """The run is over before the CSMS has answered the upgrade."""
+    for waited, losses in ((600.0, {}), (0.1, {"stations never accepted": 2})):
+        network = Network(message_timeout=waited)
+        scenario = bundled("idle").model_copy(update={"ramp_up": 1000.0, "network": network, "duration": 1000.0})
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+            fleet = Fleet(FleetPlan(url, scenario, stations=2, speed=1000, start=START), load("picows"))
+            # Nobody waits for the handshake: it is what the run is cut in.
+            fleet._catch_up = _at_once  # type: ignore[method-assign]
+            async with asyncio.timeout(60):
+                tally = await fleet.run()
+        assert (tally.stations, tally.booted, tally.losses) == (2, 0, losses)
+        assert tally.connecting == 2 - losses.get("stations never accepted", 0)
+
+
+async def _at_once() -> None:
+    return None
 
 
 async def test_stations_that_are_never_let_in_are_a_loss(serving) -> None:

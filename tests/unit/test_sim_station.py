@@ -11,6 +11,7 @@ import pytest
 
 from evcore import Codec
 from evcore.message import Call
+from evcore.sim import v2, v16
 from evcore.sim.car import Car
 from evcore.sim.clock import Clock, parse
 from evcore.sim.codec import StationCodec, Written
@@ -113,7 +114,8 @@ async def test_timers_ring_in_order_and_take_back_what_came_too_early() -> None:
 
 # -- what is written by hand ------------------------------------------------------------------------------------------
 
-READING = Reading("2026-03-01T10:00:00Z", 123.4, 7300.0, 10.6, 231.2, 55.0, 3)
+STAMP = "2026-03-01T10:00:00Z"
+READING = Reading(STAMP, 123.4, 7300.0, 10.6, 231.2, 55.0, 3)
 SELECTIONS = [",".join(chosen) for count in (1, 3, 5) for chosen in itertools.combinations(MEASURANDS, count)]
 
 
@@ -121,11 +123,11 @@ SELECTIONS = [",".join(chosen) for count in (1, 3, 5) for chosen in itertools.co
 @pytest.mark.parametrize("context", ["Sample.Periodic", "Transaction.Begin", "Transaction.End", "Trigger"])
 def test_samples_of_every_layout_keep_the_schemas(phases, context) -> None:
     for measurands in SELECTIONS:
-        values = json.loads(sampler(phases, measurands, context, "1.6").text(READING))
+        values = json.loads(sampler(phases, measurands, context, "1.6").write(READING))
         payload = {"connectorId": 1, "meterValue": [{"timestamp": READING.timestamp, "sampledValue": values}]}
         assert Codec("ocpp1.6").check("MeterValues", payload) == []
         assert {value["measurand"] for value in values} == set(measurands.split(","))
-        values = json.loads(sampler(phases, measurands, context, "2.x").text(READING))
+        values = json.loads(sampler(phases, measurands, context, "2.x").write(READING))
         payload = {"evseId": 1, "meterValue": [{"timestamp": READING.timestamp, "sampledValue": values}]}
         for version in ("ocpp2.0.1", "ocpp2.1"):
             assert Codec(version).check("MeterValues", payload) == []
@@ -133,9 +135,21 @@ def test_samples_of_every_layout_keep_the_schemas(phases, context) -> None:
         assert register in ([123], [])
 
 
+@pytest.mark.parametrize("status", ["Available", "Occupied", "Reserved", "Unavailable", "Faulted"])
+def test_written_status_notifications_keep_the_schemas(status) -> None:
+    for subprotocol, written in (
+        ("ocpp1.6", v16.status_notification(2, "GroundFailure", status.replace("Occupied", "SuspendedEV"), STAMP)),
+        ("ocpp2.0.1", v2.status_notification(2, status, STAMP)),
+        ("ocpp2.1", v2.status_notification(2, status, STAMP)),
+    ):
+        payload = json.loads(written.json)
+        assert Codec(subprotocol).check("StatusNotification", payload) == []
+        assert (payload["connectorId"], payload["timestamp"]) == (2 if subprotocol == "ocpp1.6" else 1, STAMP)
+
+
 def test_a_written_payload_goes_out_as_it_is() -> None:
     codec = StationCodec("ocpp1.6")
-    assert codec.encode(Call("1", "Heartbeat", Written("{}"))) == codec.encode(Call("1", "Heartbeat", {}))
+    assert codec.encode(Call("1", "Heartbeat", Written(b"{}"))) == codec.encode(Call("1", "Heartbeat", {}))
 
 
 @pytest.mark.parametrize("number", QUIRKS)

@@ -400,8 +400,9 @@ def _report(tally: Tally, seconds: float) -> None:
         table.add_row(action, str(histogram.count), *(f"{time * 1000:.2f}" for time in times))
     Console(highlight=False).print(table)
     messages = tally.sent + tally.received
+    connecting = f", {tally.connecting} still connecting" if tally.connecting else ""
     typer.echo(
-        f"{tally.booted} of {tally.stations} stations accepted in {seconds:.1f} s; {messages} messages, "
+        f"{tally.booted} of {tally.stations} stations accepted in {seconds:.1f} s{connecting}; {messages} messages, "
         f"{messages / seconds if seconds else 0:.0f} a second\n"
         f"{tally.charges} charges, {tally.energy / 1000:.1f} kWh; {tally.orders} orders of the CSMS\n"
         f"{tally.connects} connections, {tally.connect_failures} attempts failed, {tally.drops} ended on purpose, "

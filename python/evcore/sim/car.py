@@ -85,9 +85,13 @@ class Car:
         """Lets time pass with `limit` W on offer."""
         while seconds > 0.0:
             # The first half minute is the contactor and the car's own ramp.
-            step = min(seconds, _RAMP if self._seconds < _RAMP else _STEP)
-            watts = min(self.willing(), limit)
-            if self._seconds < _RAMP:
+            ramps = self._seconds < _RAMP
+            longest = _RAMP if ramps else _STEP
+            step = min(longest, seconds)
+            watts = self.willing()
+            if watts > limit:
+                watts = limit
+            if ramps:
                 watts *= (self._seconds + step / 2) / _RAMP
             energy = watts * step / 3600
             self.drawn += energy

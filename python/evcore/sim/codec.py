@@ -14,16 +14,21 @@ from evcore.message import Call
 __all__ = ["StationCodec", "Written"]
 
 
-class Written(str):
-    """The JSON text of a payload."""
+class Written:
+    """The JSON of a payload, as it goes out."""
 
-    __slots__ = ()
+    __slots__ = ("json",)
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
 
 
 class StationCodec(Codec):
     """Writes `Written` payloads without a look at them."""
 
     def encode(self, message: Any, action: str | None = None, judge: bool = True) -> bytes:
-        if type(message) is Call and type(message.payload) is Written:
-            return f'[2,"{message.id}","{message.action}",{message.payload}]'.encode()
+        if type(message) is Call:
+            payload = message.payload
+            if type(payload) is Written:
+                return b'[2,"%b","%b",%b]' % (message.id.encode(), message.action.encode(), payload.json)
         return super().encode(message, action, judge)

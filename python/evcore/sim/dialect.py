@@ -90,7 +90,7 @@ class Dialect(ABC):
 
 def reading(station: Station, connector: Connector, charge: Charge | None) -> Reading:
     """What the connector's meter shows."""
-    voltage = station.supply.voltage + station.rng.uniform(-3.0, 3.0)
+    voltage = station.supply.voltage + (-3.0 + 6.0 * station.rng.random())
     if charge is None:
         return Reading(station.time(), connector.register, 0.0, 0.0, voltage, 0.0, station.supply.phases)
     car = charge.car

@@ -134,8 +134,9 @@ class Fleet:
         self.seed = plan.seed
         self.scenario = plan.scenario
         self.clock = Clock(plan.speed or plan.scenario.speed, self.time(), plan.start or float(int(time.time())))
-        #: Distinguishes message ids of this run from those of others.
+        #: Distinguishes message ids of this run from those of others; they begin with `prefix`.
         self.run_number = int(self.clock.start)
+        self.prefix = f"{self.run_number:x}-"
         self.timers = Timers(self.clock, self._loop, self.time)
         self.tally = Tally()
         self.ending = False
@@ -173,6 +174,7 @@ class Fleet:
     @staticmethod
     def _start(station: Station) -> None:
         station.fleet.tally.stations += 1
+        station.since = float("inf")
         station.connect()
 
     # -- connections --------------------------------------------------------------------------------------------------
@@ -197,6 +199,8 @@ class Fleet:
         if plan.sources:
             # A task has a context of its own, so this is for this connection alone.
             SOURCE.set(plan.sources[number % len(plan.sources)])
+        if station.since == float("inf"):
+            station.since = self.time()
         slashes = "///" if station.has("Q85") else "/"
         try:
             tls = self._tls
@@ -279,12 +283,20 @@ class Fleet:
         self.ending = True
         self.timers.until = float("inf")
         self._queue.clear()
+        over = self.time()
         for station in self.stations:
             station.settle()
             jobs.abandon_all(station)
         with_grace = self.time() + self.scenario.network.message_timeout + 5.0
         while self.time() < with_grace and any(station.owes for station in self.stations):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        self.tally.connecting = sum(self._is_connecting(station, over) for station in self.stations)
+
+    def _is_connecting(self, station: Station, now: float) -> bool:
+        """Whether it was on its way in, no longer than an answer may take, and nobody held it up."""
+        if station.since is None or station.was_accepted or station.declined:
+            return False
+        return now - station.since <= self.scenario.network.message_timeout
 
     async def _close(self) -> None:
         for count, station in enumerate(self.stations):

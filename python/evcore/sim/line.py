@@ -42,12 +42,13 @@ class Line(Paced):
     """A station as far as its connections go, one at a time, for which it implements `evcore.net.engine.Sink`.
 
     `net`: random numbers of the line's own. `failure`: why the last CALL got no result: an error code, or `offline`,
-    `timeout`, `lost`, `invalid`; `failed` is the id of that CALL.
+    `timeout`, `lost`, `invalid`; `failed` is the id of that CALL. `since`: real time of its first attempt to connect,
+    infinity while it waits for its turn, None before. `declined`: the CSMS did not let it in, or not at once.
     """
 
     __slots__ = (
-        "_again", "_counter", "_memory", "_pending", "_quiet", "boot", "dialect", "endpoint", "failed", "failure",
-        "identity", "net", "number", "quirks", "tries", "was_accepted", "wire",
+        "_again", "_counter", "_memory", "_pending", "_quiet", "boot", "declined", "dialect", "endpoint", "failed",
+        "failure", "identity", "net", "number", "quirks", "since", "tries", "was_accepted", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +65,8 @@ class Line(Paced):
         self.endpoint: Endpoint | None = None
         self.boot = Boot()
         self.was_accepted = False
+        self.since: float | None = None
+        self.declined = False
         self.tries = 0
         self.failure: str | None = None
         self.failed: str | None = None
@@ -147,6 +150,7 @@ class Line(Paced):
     def refused(self, reason: str) -> None:
         """The connection did not come about."""
         self.fleet.tally.connect_failures += 1
+        self.declined = True
         self.say("is not connected: {}", reason)
         network = self.fleet.scenario.network
         wait = network.backoff_minimum * 2 ** min(self.tries, network.backoff_repeats)
@@ -168,7 +172,7 @@ class Line(Paced):
         self.wire = None
         if self.endpoint is not None:
             self.endpoint.lost()
-            self._work()
+            self._work(self.fleet.time())
             self.endpoint = None
         self._cut()
         if wanted:
@@ -209,7 +213,7 @@ class Line(Paced):
         self._counter += 1
         if self.quirks and self.has("Q21"):
             return f"{self.fleet.run_number % 10**10:010}{self._counter:010}"
-        return f"{self.fleet.run_number:x}-{self._counter:x}"
+        return f"{self.fleet.prefix}{self._counter:x}"
 
     @types.coroutine
     def call(
@@ -257,8 +261,9 @@ class Line(Paced):
         if endpoint is None or self.wire is None:
             self.failure = "offline"
             return False
-        self.fleet.tally.calls += 1
-        now = self.fleet.time()
+        fleet = self.fleet
+        fleet.tally.calls += 1
+        now = fleet.time()
         try:
             self._again = number
             call_id = endpoint.call(action, payload, now)
@@ -278,8 +283,8 @@ class Line(Paced):
     # -- frames -------------------------------------------------------------------------------------------------------
 
     def frame(self, frame: bytes) -> None:
-        endpoint = self.endpoint
-        self.fleet.tally.received += 1
+        endpoint, fleet = self.endpoint, self.fleet
+        fleet.tally.received += 1
         if endpoint is None or self.wire is None:
             return
         if (
@@ -288,8 +293,9 @@ class Line(Paced):
             and any(name in frame[:80] for name in (b"GetConfiguration", b"GetVariables"))
         ):
             return
-        endpoint.receive(frame, self.fleet.time())
-        self._work()
+        now = fleet.time()
+        endpoint.receive(frame, now)
+        self._work(now)
 
     def tick(self, now: float) -> None:
         """Looks after deadlines; once a second, in real time."""
@@ -298,46 +304,48 @@ class Line(Paced):
             deadline = endpoint.deadline
             if deadline is not None and deadline <= now:
                 endpoint.expire(now)
-                self._work()
+                self._work(now)
 
-    def _work(self) -> None:
-        endpoint, tally = self.endpoint, self.fleet.tally
+    def _work(self, now: float) -> None:
+        endpoint = self.endpoint
         while endpoint is not None and (events := endpoint.events()):
             for event in events:
                 if type(event) is Answer:
-                    self._answered(event)
+                    self._answered(event, now)
                 elif isinstance(event, Request):
                     self._obey(event.call)
                 elif isinstance(event, Failure):
                     self._failed(event)
                 elif isinstance(event, Fault):
-                    tally.faults += 1
+                    self.fleet.tally.faults += 1
                     log.info("%s: a message that cannot be accepted: %s", self, event.error)
                 elif isinstance(event, Stray):
-                    tally.strays += 1
+                    self.fleet.tally.strays += 1
         self._flush()
 
-    def _answered(self, event: Answer) -> None:
-        tally, result = self.fleet.tally, event.result
-        strand, action, sent, again = self._pending.pop(event.id)
-        tally.answer(action, self.fleet.time() - sent)
-        answer: CallResult | None = None
-        if isinstance(result, CallError):
-            self.failure, self.failed = result.code, event.id
-            if any(action in quirk.refused for quirk in self.quirks):
-                tally.refused_as_expected += 1
-            else:
-                tally.refused += 1
-                tally.codes[f"{action} {result.code}"] += 1
-                self.say("got no result to {}: {} {}", action, result.code, result.description)
-            if again is not None:
-                self._keep(action, again, event.id)
-        else:
-            answer = result
+    def _answered(self, event: Answer, now: float) -> None:
+        call_id, action, result = event
+        strand, _, sent, again = self._pending.pop(call_id)
+        self.fleet.tally.answer(action, now - sent)
+        if type(result) is not CallResult:
+            self._declined(call_id, action, result, again)
         if strand is not None:
-            self._resume(strand, answer)
+            self._resume(strand, result if type(result) is CallResult else None)
             self.release()
-        self._is_quiet()
+        if self._quiet is not None:
+            self._is_quiet()
+
+    def _declined(self, call_id: str, action: str, error: CallError, again: Again | None) -> None:
+        tally = self.fleet.tally
+        self.failure, self.failed = error.code, call_id
+        if any(action in quirk.refused for quirk in self.quirks):
+            tally.refused_as_expected += 1
+        else:
+            tally.refused += 1
+            tally.codes[f"{action} {error.code}"] += 1
+            self.say("got no result to {}: {} {}", action, error.code, error.description)
+        if again is not None:
+            self._keep(action, again, call_id)
 
     def _failed(self, event: Failure) -> None:
         tally = self.fleet.tally
@@ -361,10 +369,12 @@ class Line(Paced):
         endpoint, wire = self.endpoint, self.wire
         if endpoint is None or wire is None:
             return
-        tally = self.fleet.tally
-        for frame in endpoint.frames():
+        frames = endpoint.frames()
+        if not frames:
+            return
+        self.fleet.tally.sent += len(frames)
+        for frame in frames:
             wire.send(frame)
-            tally.sent += 1
             if self.quirks:
                 self._besides(frame, wire)
 

@@ -54,6 +54,10 @@ class Paced:
         self.fleet.timers.push(self.now, self, strand, strand.token)
         return strand
 
+    def begin(self, coroutine: Coroutine[None, Any, None]) -> None:
+        """Runs a coroutine as a strand, to its first pause at once."""
+        self._resume(Strand(coroutine, self.now), None)
+
     def wake(self, strand: Strand | None) -> None:
         """Ends the pause of a strand that sleeps; one that waits for an answer looks for itself afterwards."""
         if strand is not None and not strand.over:
@@ -65,7 +69,7 @@ class Paced:
         strand = self.running
         assert strand is not None
         strand.began = self.now
-        self.fleet.timers.push(self.now + max(0.0, seconds), self, strand, strand.token)
+        self.fleet.timers.push(self.now + seconds if seconds > 0 else self.now, self, strand, strand.token)
         elapsed: float = yield
         return elapsed
 
@@ -78,18 +82,17 @@ class Paced:
         at, _, _, target, token = entry
         if type(target) is Strand:
             if target.token == token and target.coroutine is not None:
-                self.now = max(self.now, at)
+                if at > self.now:
+                    self.now = at
                 self._resume(target, self.now - target.began)
         elif token == self.epoch:
-            self.now = max(self.now, at)
-            self._guard(target)
-
-    def _guard(self, target: Callable[[Any], None]) -> None:
-        try:
-            target(self)
-        except Exception:
-            log.exception("%s: the simulation failed", self)
-            self.fleet.tally.broken += 1
+            if at > self.now:
+                self.now = at
+            try:
+                target(self)
+            except Exception:
+                log.exception("%s: the simulation failed", self)
+                self.fleet.tally.broken += 1
 
     def _resume(self, strand: Strand, value: Any) -> None:
         before, self.running = self.running, strand

@@ -274,7 +274,7 @@ class MisbehavingCodec(StationCodec):
             return super().encode(message, action, judge)
         is_result = isinstance(message, CallResult)
         if type(message.payload) is Written:
-            message = Call(message.id, about, json.loads(message.payload))
+            message = Call(message.id, about, json.loads(message.payload.json))
         payload, changed = message.payload, False
         for quirk in self.quirks:
             if quirk.change is not None and quirk.result == is_result and about in quirk.actions:

@@ -37,7 +37,7 @@ Order = Callable[["Station", Any], Mapping[str, Any]]
 #: Seconds until a station asks again whose BootNotification was declined without an interval, or not answered.
 _BOOT_AGAIN: Final = 60.0
 
-_NOTHING: Final = Written("{}")
+_NOTHING: Final = Written(b"{}")
 
 
 class Station(Delivering):
@@ -139,12 +139,14 @@ class Station(Delivering):
             if self.wire is None:
                 return
             if answer is None:
+                self.declined = True
                 await self.sleep(_BOOT_AGAIN)
                 continue
             status, interval = answer.payload["status"], answer.payload["interval"]
             self.say("boot: {}, interval {} s", status, interval)
             if status == "Accepted":
                 break
+            self.declined = True
             await self.sleep(interval if interval > 0 else _BOOT_AGAIN)
         self.accepted(interval)
         await self._resync()
@@ -187,7 +189,7 @@ class Station(Delivering):
 
     def _beat(self) -> None:
         if self.online:
-            self.tell("Heartbeat", _NOTHING)
+            self._order("Heartbeat", _NOTHING, None)
         self.push(self.beat_interval, Station._beat)
 
     # -- orders -------------------------------------------------------------------------------------------------------

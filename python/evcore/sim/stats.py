@@ -122,6 +122,9 @@ class Tally:
     broken: int = 0
     """Stations whose own code failed: a bug of the simulator."""
     stations: int = 0
+    """Stations whose time to connect has come."""
+    connecting: int = 0
+    """Stations that were still on their way in when the run ended: neither accepted, nor declined, nor kept waiting."""
     codes: Counter[str] = field(default_factory=Counter)
     """Unexpected CALLERRORs by action and code."""
     latency: dict[str, Histogram] = field(default_factory=dict)
@@ -156,7 +159,7 @@ class Tally:
     def losses(self) -> dict[str, int]:
         """What was lost, by name; empty when nothing was."""
         found = {
-            "stations never accepted": self.stations - self.booted,
+            "stations never accepted": self.stations - self.booted - self.connecting,
             "refused": self.refused,
             "without an answer in time": self.timeouts,
             "cut off before the answer": self.lost,

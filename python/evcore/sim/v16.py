@@ -46,8 +46,9 @@ class V16(Dialect):
         if connector.reported == f"{status} {code}" or not station.online:
             return
         connector.reported = f"{status} {code}"
-        payload = {"connectorId": connector.number, "errorCode": code, "status": status, "timestamp": station.time()}
-        if await station.call("StatusNotification", payload) is None and station.failure in ("lost", "timeout"):
+        if await station.call(
+            "StatusNotification", status_notification(connector.number, code, status, station.time())
+        ) is None and station.failure in ("lost", "timeout"):
             connector.reported = None
         else:
             station.say("connector {} is {}", connector.number, status)
@@ -112,6 +113,14 @@ class V16(Dialect):
                 await station.call("DiagnosticsStatusNotification", {"status": status})
 
 
+def status_notification(connector: int, code: str, status: str, timestamp: str) -> Written:
+    """Payload of StatusNotification."""
+    return Written(
+        b'{"connectorId":%d,"errorCode":"%b","status":"%b","timestamp":"%b"}'
+        % (connector, code.encode(), status.encode(), timestamp.encode())
+    )
+
+
 def _starting(connector: int, charge: Charge, timestamp: str) -> dict[str, Any]:
     payload = {
         "connectorId": connector,
@@ -125,10 +134,10 @@ def _starting(connector: int, charge: Charge, timestamp: str) -> dict[str, Any]:
 def _values(connector: int, charge: Charge, look: Reading, context: str, measurands: str) -> Written:
     # The CSMS never gave an id when it refused the beginning (1.6 errata 3.18).
     number = _NO_NUMBER if charge.number is None else charge.number
-    samples = sampler(look.phases, measurands, context, "1.6").text(look)
+    samples = sampler(look.phases, measurands, context, "1.6").write(look)
     return Written(
-        f'{{"connectorId":{connector},"transactionId":{number},'
-        f'"meterValue":[{{"timestamp":"{look.timestamp}","sampledValue":{samples}}}]}}'
+        b'{"connectorId":%d,"transactionId":%d,"meterValue":[{"timestamp":"%b","sampledValue":%b}]}'
+        % (connector, number, look.timestamp.encode(), samples)
     )
 
 

@@ -60,13 +60,9 @@ class V201(Dialect):
         if connector.reported == status or not station.online:
             return
         connector.reported = status
-        payload = {
-            "timestamp": station.time(),
-            "connectorStatus": status,
-            "evseId": connector.number,
-            "connectorId": 1,
-        }
-        if await station.call("StatusNotification", payload) is None and station.failure in ("lost", "timeout"):
+        if await station.call(
+            "StatusNotification", status_notification(connector.number, status, station.time())
+        ) is None and station.failure in ("lost", "timeout"):
             connector.reported = None
         else:
             station.say("connector {} is {}", connector.number, status)
@@ -201,10 +197,18 @@ class V21(V201):
         await station.call("NotifyEVChargingNeeds", {"evseId": connector.number, "chargingNeeds": needs})
 
 
+def status_notification(evse: int, status: str, timestamp: str) -> Written:
+    """Payload of StatusNotification."""
+    return Written(
+        b'{"timestamp":"%b","connectorStatus":"%b","evseId":%d,"connectorId":1}'
+        % (timestamp.encode(), status.encode(), evse)
+    )
+
+
 def _with_values(event: dict[str, Any], look: Reading | None, context: str, measurands: str) -> dict[str, Any]:
     if look is None:
         return event
-    samples = json.loads(sampler(look.phases, measurands, context, "2.x").text(look))
+    samples = json.loads(sampler(look.phases, measurands, context, "2.x").write(look))
     return event | {"meterValue": [{"timestamp": look.timestamp, "sampledValue": samples}]}
 
 
@@ -216,10 +220,11 @@ def _periodic(
     more = "".join(f',"{name}":"{value}"' for name, value in info.items())
     if remote is not None:
         more += f',"remoteStartId":{remote}'
-    samples = sampler(look.phases, measurands, context, "2.x").text(look)
-    return Written(
+    samples = sampler(look.phases, measurands, context, "2.x").write(look)
+    head = (
         f'{{"eventType":"Updated","timestamp":"{look.timestamp}","triggerReason":"{reason}","seqNo":{seq},'
         f'"transactionInfo":{{"transactionId":"{number}","chargingState":"{state}"{more}}},'
         f"{_OFFLINE if offline else _NOTHING}"
-        f'"meterValue":[{{"timestamp":"{look.timestamp}","sampledValue":{samples}}}]}}'
+        f'"meterValue":[{{"timestamp":"{look.timestamp}","sampledValue":'
     )
+    return Written(head.encode() + samples + b"}]}")

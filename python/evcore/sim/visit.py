@@ -256,22 +256,25 @@ async def _flow(station: Station, connector: Connector, charge: Charge, leaves: 
             return connector.stop
         if charge.refused and station.settings.true("StopTransactionOnInvalidId"):
             return "DeAuthorized"
-        if car.full and not parked:
+        full = car.full
+        if full and not parked:
             return "EVDisconnected" if station.rng.random() < 0.3 else "Local"
         if station.now >= leaves:
             return "Local"
-        limit = station.limit(connector)
+        limit = station.supply.power if station.profiles is None else station.limit(connector)
         if limit != charge.limit:
             charge.limit = limit
             station.say("may draw {:.1f} kW from now on", limit / 1000)
             await dialect.rate_changed(station, connector, charge)
         suspended = (limit < _LEAST and car.phases > 0) or limit <= 0
-        state = "SuspendedEVSE" if suspended else "SuspendedEV" if car.full else "Charging"
+        state = "SuspendedEVSE" if suspended else "SuspendedEV" if full else "Charging"
         if state != charge.state:
             await _set_state(station, connector, charge, state)
         interval = station.sample_interval
         due = sampled + interval if interval else station.now + _LONGEST
-        wait = min(due - station.now, leaves - station.now, station.limit_changes(connector))
+        wait = min(due, leaves) - station.now
+        if station.profiles is not None:
+            wait = min(wait, station.limit_changes(connector))
         elapsed = await station.sleep(max(0.01, wait))
         car.charge(elapsed, 0.0 if suspended else limit)
         connector.register = charge.begun + car.drawn
@@ -313,7 +316,7 @@ def _expect_fault(station: Station, connector: Connector) -> None:
 
 
 def _fail(station: Station, connector: Connector) -> None:
-    station.spawn(_fault(station, connector))
+    station.begin(_fault(station, connector))
 
 
 async def _fault(station: Station, connector: Connector) -> None:
