@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import itertools
 import json
 from typing import Any
@@ -110,6 +111,40 @@ async def test_timers_ring_in_order_and_take_back_what_came_too_early() -> None:
         await done.wait()
     timers.stop()
     assert rung == ["first", "a", "b", "last"]
+
+
+@pytest.mark.parametrize("speed", [0.5, 60, 1000])
+async def test_timers_ring_as_from_one_heap(speed, monkeypatch) -> None:
+    """Whatever is pushed while others ring."""
+    drawn = Rng(5, "timers")
+    now = [0.0]
+    monkeypatch.setattr(Timers, "_schedule", lambda timers, at: None)
+    timers = Timers(Clock(speed, 0.0, 0.0), asyncio.get_running_loop(), lambda: now[0])
+    oracle: list[tuple[float, int]] = []
+    numbers = itertools.count()
+    rung = 0
+
+    def push(at: float) -> None:
+        number = next(numbers)
+        heapq.heappush(oracle, (at, number))
+        timers.push(at, bell, number, 0)
+
+    class Bell:
+        def ring(self, entry: Any) -> None:
+            nonlocal rung
+            rung += 1
+            assert (entry[0], entry[3]) == heapq.heappop(oracle)
+            for _ in range(drawn.below(3) if rung < 3000 else 0):
+                push(entry[0] + drawn.choice((0.0, 0.02, 5.0)) * speed * drawn.random())
+
+    bell = Bell()
+    for _ in range(300):
+        push(speed * drawn.random())
+    timers.start()
+    while not timers.is_done:
+        now[0] += 0.05 * drawn.random()
+        timers._look()
+    assert (oracle, rung >= 300) == ([], True)
 
 
 # -- what is written by hand ------------------------------------------------------------------------------------------
