@@ -303,10 +303,13 @@ class Endpoint:
             if isinstance(message, CallResult) and isinstance(message.payload, Mapping):
                 boot.answered(message.payload.get("status"))
             self._look_up_gates()
-        if isinstance(message, CallResult):
-            self._settle(pending, "CALLRESULT", now, message.payload)
-        else:
+        if type(message) is not CallResult:
             self._settle(pending, "CALLERROR", now)
+        elif pending.stored is None:
+            # The payload is not touched: a lazy codec has not built it yet.
+            self._settle(pending, "CALLRESULT", now)
+        else:
+            self._settle(pending, "CALLRESULT", now, message.payload)
 
     def _refused(self, error: PayloadError, now: float) -> None:
         pending, message = self._pending, error.message
@@ -580,7 +583,8 @@ class Endpoint:
                 outbox.answered(stored, payload)
             elif outbox.failed(stored, now):
                 self._events.append(Discarded(stored, "attempts"))
-        self._next_call(now)
+        if self._queue or outbox is not None:
+            self._next_call(now)
 
     def _next_call(self, now: float) -> None:
         if self._pending is not None or self._lost:
