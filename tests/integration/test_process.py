@@ -6,14 +6,16 @@ import asyncio
 import json
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import evcore
 from evcore.net.engine import ENGINES
@@ -271,3 +273,32 @@ def test_version(cli) -> None:
     status, out, _ = cli("--version").end()
     assert status == 0
     assert out.startswith("evcore ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_profile_3_without_a_list(cli, tmp_path, workers) -> None:
+    """The certificate alone says who a station is: its own identity gets in, another one and none do not."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    server = str(tmp_path / "server.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(server)
+    process = cli(
+        *("serve", "--port", "0", "--http-port", "none", "--workers", workers, "--security-profile", "3"),
+        *("--tls-certificate", server, "--tls-key", server, "--tls-client-ca", str(tmp_path / "ca.pem")),
+    )
+    url = (await asyncio.to_thread(process.process.stdout.readline)).strip().removeprefix("listening on ")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    authority.issue_cert(common_name="CP1").configure_cert(context)
+    async with connect(f"{url}/CP1", subprotocols=["ocpp1.6"], ssl=context) as station:
+        await station.send('[2,"1","Heartbeat",{}]')
+        assert '"currentTime"' in await asyncio.wait_for(station.recv(), 20)
+    bare = ssl.create_default_context()
+    authority.configure_trust(bare)
+    for identity, shown in (("CP2", context), ("CP1", bare)):
+        with pytest.raises(InvalidStatus) as refused:
+            await connect(f"{url}/{identity}", subprotocols=["ocpp1.6"], ssl=shown)
+        assert refused.value.response.status_code == 403
+    status, _, err = await asyncio.to_thread(process.end, signal.SIGTERM)
+    assert status == 0
+    assert "Traceback" not in err

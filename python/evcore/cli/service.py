@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evcore.cli.common import load_engine
 from evcore.cli.table import screen
 from evcore.csms.application import Csms, CsmsOptions
-from evcore.net.auth import AuthOptions
+from evcore.net.auth import AuthOptions, Certified
 from evcore.net.collector import settle
 from evcore.net.credentials import CredentialsError, CredentialsFile
 from evcore.net.engine import ListenOptions
@@ -51,7 +51,7 @@ class Service:
         self.csms = _csms(settings, worker, self.message_log)
         self._metrics = Metrics()
         self._tls = _tls(settings)
-        self._credentials = _credentials(settings)
+        self._authenticator = _authenticator(settings)
         application: Application[Station] = self._metrics.application(self.csms)
         if worker is not None:
             self.claims = Claims(worker.send, worker.index, settings.workers, self.csms)
@@ -61,7 +61,7 @@ class Service:
             application,
             load_engine(settings.engine),
             options,
-            authenticator=self._credentials,
+            authenticator=self._authenticator,
             limits=_limits(settings),
         )
 
@@ -89,9 +89,9 @@ class Service:
     def _reload(self) -> None:
         if self._tls is not None:
             self._tls.reload()
-        if self._credentials is not None:
+        if isinstance(self._authenticator, CredentialsFile):
             try:
-                self._credentials.reload()
+                self._authenticator.reload()
             except CredentialsError as error:
                 log.error("the stations stay as they were: %s", error)
 
@@ -186,12 +186,13 @@ def _tls(settings: ServeSettings) -> ServerTls | None:
         raise CannotStart(str(error)) from error
 
 
-def _credentials(settings: ServeSettings) -> CredentialsFile | None:
-    if settings.credentials is None:
-        return None
+def _authenticator(settings: ServeSettings) -> CredentialsFile | Certified | None:
     options = AuthOptions(
         binding=settings.certificate_name, organisation=settings.organisation, forms=settings.key_forms
     )
+    if settings.credentials is None:
+        # Without a list the certificate alone says who a station is, where certificates are asked for.
+        return Certified(options) if settings.security_profile == 3 else None
     try:
         return CredentialsFile(settings.credentials, options)
     except CredentialsError as error:
