@@ -398,10 +398,12 @@ class Endpoint:
 
     def withdraw(self, call_id: str) -> bool:
         """Takes an own CALL back that waits for its turn; nothing more is heard of it. False when it is not waiting."""
-        for waiting in self._queue or ():
-            if waiting.id == call_id:
-                self._queue.remove(waiting)  # type: ignore[union-attr]
-                return True
+        queue = self._queue
+        if queue is not None:
+            for waiting in queue:
+                if waiting.id == call_id:
+                    queue.remove(waiting)
+                    return True
         return False
 
     def store(self, action: str, payload: Any, now: float, *, transaction: str = "") -> str:
