@@ -25,10 +25,10 @@ from websockets.exceptions import ConnectionClosed
 import evcore
 from evcore.cli.table import Row, Screen, together
 from evcore.csms.application import Csms
+from evcore.net.channel import Channel
 from evcore.net.engine import ENGINES, EngineName, load
 from evcore.net.server import Server, ServerOptions
 from evcore.net.workers.application import Claimed
-from evcore.net.workers.channel import Channel
 from evcore.net.workers.claims import Claims
 from evcore.net.workers.exchange import Exchange
 from evcore.net.workers.ledger import Ledger

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from evcore.net.workers.channel import Channel
+from evcore.net.channel import Channel
 from evcore.net.workers.exchange import Exchange
 
 __all__ = ["Supervisor", "WorkersFailed"]

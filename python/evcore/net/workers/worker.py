@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from evcore.net.workers.channel import Channel
+from evcore.net.channel import Channel
 from evcore.net.workers.claims import Claims
 
 __all__ = ["CannotStart", "Served", "Worker", "die_with_parent", "work"]
