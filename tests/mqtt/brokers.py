@@ -223,15 +223,17 @@ def _connect_packet(identifier: bytes) -> bytes:
 
 def accepts_mqtt(port: int, tls: ssl.SSLContext | None = None) -> bool:
     """Whether a CONNECT is answered by a CONNACK that lets in."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as plain:
-            line = tls.wrap_socket(plain, server_hostname="127.0.0.1") if tls else plain
+    with contextlib.ExitStack() as opened:
+        try:
+            line = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            if tls is not None:
+                line = opened.enter_context(tls.wrap_socket(line, server_hostname="127.0.0.1"))
             line.sendall(_connect_packet(b"knock"))
             answer = line.recv(4)
             line.sendall(b"\xe0\0")
-            return answer[:1] == b"\x20" and answer[3:] == b"\0"
-    except OSError:
-        return False
+        except OSError:
+            return False
+        return answer[:1] == b"\x20" and answer[3:] == b"\0"
 
 
 @dataclass(frozen=True, slots=True)
