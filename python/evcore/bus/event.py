@@ -1,0 +1,200 @@
+"""Events: what is published, the kinds there are, and an event's JSON form.
+
+In: a body. Out: an event with its topic, id and time; as JSON values, and back from them. Refused: with EventError,
+JSON values that are no event.
+
+A kind is a body class, a topic for each body, a QoS class and whether the last event of a topic is kept. The JSON form
+is flat: `id`, `kind`, `published`, then the fields of the body under their own names; what is None is left out. The
+topic is not in it, for it follows from the body.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from random import getrandbits
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from evcore.bus import bodies
+from evcore.bus.fields import EventError, fields, read
+from evcore.bus.topic import level
+
+__all__ = ["BY_NAME", "CLASSES", "KINDS", "Event", "EventError", "Kind", "Stamp", "topic_of"]
+
+#: QoS classes, the lightest first: what is published at which MQTT QoS goes by them.
+CLASSES: Final = ("telemetry", "status", "command", "billing")
+
+
+class Kind(NamedTuple):
+    """A kind of event."""
+
+    name: str
+    topic: str
+    """Its topics: `{field}` is the level for that field of the body."""
+    qos_class: str
+    """One of `CLASSES`."""
+    retain: bool
+    """Whether the last event of each topic is kept."""
+    body: type
+
+
+_STATION: Final = "stations/{station}/"
+_TRANSACTION: Final = _STATION + "transactions/{transaction}/"
+_COMMAND: Final = _STATION + "commands/{command}/"
+
+_ALL: Final = (
+    Kind("station.online", _STATION + "connection", "status", True, bodies.StationOnline),
+    Kind("station.offline", _STATION + "connection", "status", True, bodies.StationOffline),
+    Kind("station.booted", _STATION + "boot", "status", True, bodies.StationBooted),
+    Kind("connector.status", _STATION + "connectors/{evse}/{connector}", "status", True, bodies.ConnectorStatus),
+    Kind("transaction.started", _TRANSACTION + "started", "billing", False, bodies.TransactionStarted),
+    Kind("transaction.updated", _TRANSACTION + "updated", "billing", False, bodies.TransactionUpdated),
+    Kind("transaction.ended", _TRANSACTION + "ended", "billing", False, bodies.TransactionEnded),
+    Kind("readings", _STATION + "readings/{evse}", "telemetry", False, bodies.Readings),
+    Kind("firmware.progress", _STATION + "firmware", "status", False, bodies.FirmwareProgress),
+    Kind("log.progress", _STATION + "log", "status", False, bodies.LogProgress),
+    Kind("configuration.progress", _STATION + "configuration", "status", False, bodies.ConfigurationProgress),
+    Kind("security.event", _STATION + "security", "status", False, bodies.SecurityEvent),
+    Kind("fault", _STATION + "faults", "status", False, bodies.Fault),
+    Kind("station.violation", _STATION + "violations", "telemetry", False, bodies.ViolationSeen),
+    Kind("command.requested", _COMMAND + "requested", "command", False, bodies.CommandRequested),
+    Kind("command.result", _COMMAND + "result", "command", False, bodies.CommandResult),
+    Kind("device.reading", "devices/{device}/{type}/{instance}/{field}", "telemetry", True, bodies.DeviceReading),
+    Kind("site.energy", "sites/{site}/energy", "telemetry", True, bodies.SiteEnergy),
+    Kind("system.heartbeat", "system/heartbeat/{node}", "telemetry", False, bodies.NodeHeartbeat),
+    Kind("station.frame", _STATION + "frames/{direction}", "telemetry", False, bodies.RawFrame),
+)
+
+#: Body class to kind, and name to kind.
+KINDS: Final[Mapping[type, Kind]] = MappingProxyType({kind.body: kind for kind in _ALL})
+BY_NAME: Final[Mapping[str, Kind]] = MappingProxyType({kind.name: kind for kind in _ALL})
+
+_HEAD: Final = frozenset({"id", "kind", "published"})
+#: Crockford's alphabet: no I, L, O, U.
+_DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_ID: Final = re.compile(f"[0-7][{_DIGITS}]{{25}}")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+_TOPIC_BYTES: Final = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened."""
+
+    kind: Kind
+    topic: str
+    body: Any
+    """An instance of `kind.body`."""
+    id: str
+    """26 characters (a ULID): never given twice; as text, in the order of time, and of publishing within a process."""
+    time: float
+    """When it was published, in Unix seconds, whole milliseconds."""
+
+    def json(self) -> dict[str, Any]:
+        """The event as JSON values."""
+        moment = datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
+        return {"id": self.id, "kind": self.kind.name, "published": f"{moment[:-6]}Z", **_values(self.body)}
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Event:
+        """The event that `json` made these values of. Raises EventError for anything else, however hostile."""
+        if not isinstance(values, Mapping):
+            raise EventError("an event is an object")
+        name, ident, published = values.get("kind"), values.get("id"), values.get("published")
+        kind = BY_NAME.get(name) if isinstance(name, str) else None
+        if kind is None:
+            raise EventError("kind must be the name of a kind of event")
+        if not isinstance(ident, str) or not _ID.fullmatch(ident):
+            raise EventError("id must be a ULID")
+        time = _seconds(published)
+        body = read(kind.body, values, _HEAD)
+        topic = topic_of(body)
+        if len(topic) * 4 > _TOPIC_BYTES and len(topic.encode()) > _TOPIC_BYTES:
+            raise EventError("its topic would be longer than MQTT allows")
+        return cls(kind, topic, body, ident, time)
+
+
+def _seconds(published: Any) -> float:
+    if isinstance(published, str) and _TIME.fullmatch(published):
+        try:
+            return round(datetime.fromisoformat(published).timestamp() * 1000) / 1000
+        except (ValueError, OverflowError):
+            pass
+    raise EventError("published must be a time as 2026-11-20T18:48:00.000Z")
+
+
+def _values(body: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for field in fields(type(body)):
+        value = getattr(body, field.name)
+        if value is not None:
+            found[field.name] = [_item(item) for item in value] if isinstance(value, tuple) else value
+    return found
+
+
+def _item(item: Any) -> Any:
+    return _values(item) if isinstance(item, bodies.Sample) else item
+
+
+class Stamp:
+    """Gives out ids and times: never the same id, never one that sorts before the last."""
+
+    __slots__ = ("_count", "_head", "_milliseconds", "_pairs", "_time")
+
+    def __init__(self) -> None:
+        self._milliseconds = 0
+        self._count = 0
+        self._head = ""
+        self._time = 0.0
+        self._pairs = _PAIRS
+
+    def next(self, now: float) -> tuple[str, float]:
+        """An id and its time. `now`: Unix seconds; a clock that went back stands still until it has caught up."""
+        milliseconds = int(now * 1000)
+        if milliseconds > self._milliseconds:
+            self._milliseconds = milliseconds
+            self._count = 0
+            self._time = milliseconds / 1000
+            # Fifty random bits a millisecond keep processes apart, and this one from its former life.
+            self._head = _text(milliseconds, 10) + _text(getrandbits(50), 10)
+        count = self._count
+        self._count = count + 1
+        pairs = self._pairs
+        return f"{self._head}{pairs[count >> 20]}{pairs[count >> 10 & 1023]}{pairs[count & 1023]}", self._time
+
+
+_PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
+
+
+def _text(number: int, digits: int) -> str:
+    return "".join(_DIGITS[number >> 5 * place & 31] for place in reversed(range(digits)))
+
+
+def topic_of(body: Any) -> str:
+    """The topic of a body. Raises TypeError for what is no body."""
+    try:
+        return _TOPICS[type(body)](body)
+    except KeyError:
+        raise TypeError(f"{type(body).__name__} is no kind of event") from None
+
+
+def _topics(kind: Kind) -> Callable[[Any], str]:
+    """The function from a body of this kind to its topic."""
+    names = re.findall(r"\{(\w+)\}", kind.topic)
+    pattern = re.sub(r"\{\w+\}", "%s", kind.topic)
+    if len(names) == 1:
+        only = names[0]
+        return lambda body: pattern % _level(getattr(body, only))
+    return lambda body: pattern % tuple([_level(getattr(body, name)) for name in names])
+
+
+def _level(value: Any) -> str:
+    if isinstance(value, str):
+        return level(value)
+    return "0" if value is None else str(value)
+
+
+_TOPICS: Final = {kind.body: _topics(kind) for kind in _ALL}
