@@ -1,7 +1,7 @@
 """Where a broker is: `mqtt://`, `mqtts://`, `ws://` and `wss://` URLs.
 
-In: text of the settings. Out: `Address`. Refused, with AddressError: other schemes, no host, ports out of range, queries and
-fragments, a path where there is no WebSocket. A password in a URL shows in no text made from it.
+In: text of the settings. Out: `Address`. Refused, with AddressError: other schemes, no host, ports out of range,
+queries and fragments, a path where there is no WebSocket. A password in a URL shows in no text made from it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ __all__ = ["Address", "AddressError", "Scheme"]
 
 Scheme: TypeAlias = Literal["mqtt", "mqtts", "ws", "wss"]
 
+_SCHEMES: Final[dict[str, Scheme]] = {"mqtt": "mqtt", "mqtts": "mqtts", "ws": "ws", "wss": "wss"}
 #: IANA's ports for MQTT, and those of HTTP.
-_PORTS: Final[dict[str, int]] = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
+_PORTS: Final[dict[Scheme, int]] = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 #: What brokers serve MQTT over WebSocket at when nothing else is said.
 _PATH: Final = "/mqtt"
 
@@ -26,7 +27,7 @@ class AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One broker, or one node of a cluster. `path`: of the WebSocket handshake. `username` and `password`: from the URL."""
+    """One broker, or one node of a cluster. `path`: of the WebSocket. User and password: of the URL."""
 
     scheme: Scheme
     host: str
@@ -43,11 +44,9 @@ class Address:
             port = parts.port
         except ValueError as error:
             raise AddressError(f"the broker's URL cannot be read: {_without_user(str(error), url)}") from None
-        scheme = parts.scheme
-        if scheme not in ("mqtt", "mqtts", "ws", "wss"):
-            raise AddressError(
-                f"a broker's URL begins with mqtt://, mqtts://, ws:// or wss://, not with {scheme or '?'}:"
-            )
+        scheme = _SCHEMES.get(parts.scheme)
+        if scheme is None:
+            raise AddressError(f"a broker's URL begins with mqtt://, mqtts://, ws:// or wss://, not {parts.scheme!r}")
         if not parts.hostname:
             raise AddressError(f"the broker's URL names no host: {scheme}://?")
         if any(character.isspace() or not character.isprintable() for character in url):

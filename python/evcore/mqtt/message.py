@@ -1,7 +1,7 @@
 """What goes to a broker and what comes from one, without any client library.
 
-In: values of the program, or the bytes of a PUBLISH that were taken apart. Out: the same values. Nothing is checked here:
-a topic that no broker takes is found when the packet is built.
+In: values of the program, or a PUBLISH that was taken apart. Out: the same values. Nothing is checked here: a topic
+that no broker takes is found when the packet is built.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ __all__ = ["Message", "Received"]
 class Message:
     """An application message (MQTT 5.0 §3.3). What MQTT 3.1.1 has no place for is left out there.
 
-    `expiry`: seconds after which a broker that has not delivered it forgets it. `correlation`: Correlation Data. `user`:
-    User Properties, in order; names may repeat.
+    `expiry`: seconds after which a broker that has not delivered it forgets it. `correlation`: Correlation Data.
+    `user`: User Properties, in order; names may repeat.
     """
 
     topic: str
@@ -39,8 +39,8 @@ def _nothing() -> None:
 class Received:
     """A message from the broker. `retain`: it was kept from before the subscription. `dup`: it may have come before.
 
-    One of QoS 1 is the receiver's to acknowledge. What is not acknowledged comes again with the next connection, as long as
-    the broker keeps the session.
+    One of QoS 1 is the receiver's to acknowledge. What is not acknowledged comes again with the next connection, as
+    long as the broker keeps the session.
     """
 
     topic: str
