@@ -31,7 +31,6 @@ Refused: TypeAlias = Literal[
     "too-late",
     "retained",
     "unsupported-action",
-    "failed",
 ]
 
 
