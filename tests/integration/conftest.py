@@ -22,6 +22,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 import evcore
+from evcore.bus import Bus
 from evcore.csms.application import Csms, CsmsOptions
 from evcore.csms.station import Station
 from evcore.net.auth import Authenticator
@@ -92,9 +93,10 @@ def serving() -> Callable[..., AbstractAsyncContextManager[Serving]]:
         max_frame: int = 1024 * 1024,
         mismatch: Literal["reject", "close"] = "reject",
         assume: Literal["ocpp1.6"] | None = None,
+        bus: Bus | None = None,
         **options: Any,
     ) -> AsyncIterator[Serving]:
-        application = Csms(known=known, options=csms or UNGATED, message_log=message_log)
+        application = Csms(known=known, options=csms or UNGATED, message_log=message_log, bus=bus)
         settings = ServerOptions(
             port=0,
             listen=listen or ListenOptions(max_frame=max_frame),

@@ -15,11 +15,15 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from evcore import Codec
+from evcore.bus import Bus
+from evcore.bus.bodies import StationOffline, StationOnline
+from evcore.bus.topic import level
 from evcore.csms.station import Backend, Station
 from evcore.csms.tables import tables
-from evcore.csms.watch import LogTap, Watch
+from evcore.csms.taps import BusTap, LogTap, Taps
+from evcore.csms.watch import Watch
 from evcore.endpoint import Endpoint, GateMode, Memory
-from evcore.net.connection import Connection
+from evcore.net.connection import Connection, Tap
 from evcore.net.limits import BootOptions, BootShaper
 from evcore.net.message_log import MessageLog
 from evcore.net.server import Link
@@ -40,6 +44,8 @@ class CsmsOptions:
 
     `call_timeout`: seconds a station has for its answer, `handler_timeout`: seconds a handler has; `inbox`: CALLs of a
     station that may wait for the one at work, `queue`: CALLs to a station that may wait for the outstanding one.
+
+    `raw_frames`: whether every frame of a station, its secrets masked, goes onto the bus as well.
     """
 
     heartbeat_interval: int = 300
@@ -51,10 +57,13 @@ class CsmsOptions:
     handler_timeout: float = 60.0
     inbox: int = 64
     queue: int = 64
+    raw_frames: bool = False
 
 
 class Csms:
-    """Implements `evcore.net.server.Application`. `known`: identities that may connect, None for all."""
+    """Implements `evcore.net.server.Application`. `known`: identities that may connect, None for all. `bus`: hears
+    what stations do; a station's CALL is answered when the bus has kept what it must keep of it.
+    """
 
     def __init__(
         self,
@@ -62,17 +71,19 @@ class Csms:
         known: Iterable[str] | None = None,
         options: CsmsOptions | None = None,
         message_log: MessageLog | None = None,
+        bus: Bus | None = None,
     ) -> None:
         self.options = options = options or CsmsOptions()
         self._known = None if known is None else frozenset(known)
         self._message_log = message_log
+        self.bus = bus
         # Seconds since 2020 as the first id: still below 2^31 in 2088, and above all ids given out before a restart.
         first = int(time.time()) - int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
         self._backend = Backend(
-            lambda: datetime.now(UTC), itertools.count(first), options.heartbeat_interval, BootShaper(options.boot)
+            lambda: datetime.now(UTC), itertools.count(first), options.heartbeat_interval, BootShaper(options.boot), bus
         )
         policy = Policy.billing()
-        self.tables = tables(options.handler_timeout)
+        self.tables = tables(options.handler_timeout, bus)
         self._codecs = {version: Codec(version, policy=policy) for version in self.tables}
         self.stations: dict[str, Station] = {}
 
@@ -103,16 +114,29 @@ class Csms:
             queue=options.queue,
             inbox=options.inbox,
         )
-        tap = None if self._message_log is None else LogTap(identity, self._message_log)
-        return Link(endpoint, self.tables[version], station, Watch(station), tap)
+        return Link(endpoint, self.tables[version], station, Watch(station), self._tap(identity))
 
     def connected(self, connection: Connection[Station]) -> None:
         connection.context.connected(connection)
         log.info("%s: connected from %s, %s", connection.context, connection.peer, connection.version)
+        if self.bus is not None:
+            self.bus.publish(
+                StationOnline(station=connection.name, version=connection.version, address=connection.peer)
+            )
 
     def disconnected(self, connection: Connection[Station]) -> None:
         connection.context.disconnected()
         log.info("%s: disconnected", connection.context)
+        if self.bus is not None:
+            self.bus.publish(StationOffline(station=connection.name, version=connection.version))
+
+    def _tap(self, identity: str) -> Tap | None:
+        taps: list[Tap] = []
+        if self._message_log is not None:
+            taps.append(LogTap(identity, self._message_log))
+        if self.bus is not None and self.options.raw_frames:
+            taps.append(BusTap(identity, self.bus))
+        return (taps[0] if len(taps) == 1 else Taps(taps)) if taps else None
 
     def _make_room(self) -> None:
         if len(self.stations) >= MAX_STATIONS:
@@ -138,3 +162,8 @@ class Csms:
         station = self.stations.get(identity)
         if station is not None and station.connection is None:
             del self.stations[identity]
+            if self.bus is not None:
+                # Topic by topic: a wildcard looks at those of all stations.
+                kept = ("connection", "boot", *(f"connectors/{evse}/{number}" for evse, number in station.connectors))
+                for topic in kept:
+                    self.bus.forget(f"stations/{level(identity)}/{topic}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["decimal", "group", "items", "printable", "text", "whole"]
+__all__ = ["decimal", "flag", "group", "items", "printable", "short", "text", "whole"]
 
 
 def text(payload: Any, name: str) -> str | None:
@@ -31,6 +31,17 @@ def decimal(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if number - number == 0 else None
+
+
+def flag(payload: Any, name: str) -> bool:
+    """Whether it is there and true."""
+    return isinstance(payload, Mapping) and payload.get(name) is True
+
+
+def short(payload: Any, name: str, limit: int = 64) -> str | None:
+    """A text made fit to be passed on, at most about `limit` characters of it."""
+    value = text(payload, name)
+    return None if value is None else printable(value, limit)
 
 
 def group(payload: Any, name: str) -> Mapping[str, Any]:

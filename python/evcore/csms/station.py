@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from time import monotonic, time
 from typing import Any, Final
 
+from evcore.bus import Bus
 from evcore.endpoint import Boot, Memory
 from evcore.net.connection import Connection
 from evcore.net.limits import BootShaper
@@ -42,13 +43,14 @@ class Transaction:
 @dataclass(slots=True)
 class Backend:
     """What handlers need of the CSMS: a clock, transaction ids, the answers to boots, the heartbeat interval in
-    seconds before it is spread.
+    seconds before it is spread; the bus, where somebody wants to hear of the stations.
     """
 
     now: Callable[[], datetime]
     transaction_ids: Iterator[int]
     heartbeat_interval: int
     boots: BootShaper
+    bus: Bus | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -124,6 +126,7 @@ class Station:
         transaction = self.transactions.pop(transaction_id, None)
         if transaction is not None:
             transaction.read(register)
+            self.last_transaction = transaction
 
     # -- hand-over between processes -----------------------------------------------------------------------------------
 

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from evcore.csms import authorize, boot, charging, data_transfer, reports, security, status, transactions
+from evcore.bus import Bus
+from evcore.csms import (
+    authorize,
+    boot,
+    charging,
+    data_transfer,
+    reports,
+    security,
+    status,
+    tells_v2,
+    tells_v16,
+    transactions,
+)
+from evcore.csms.announce import announcing
 from evcore.csms.station import Station
 from evcore.dispatch import Table
 
@@ -22,6 +35,12 @@ _V21: Final = _V201 | reports.V21 | security.V21 | charging.V21
 _ALL: Final = {"ocpp1.6": _V16, "ocpp2.0.1": _V201, "ocpp2.1": _V21}
 
 
-def tables(timeout: float = 60.0) -> dict[str, Table[Station]]:
-    """The tables by version. `timeout`: seconds a handler may take."""
-    return {version: Table(handlers, timeout=timeout) for version, handlers in _ALL.items()}
+_TELLS: Final = {"ocpp1.6": tells_v16.V16, "ocpp2.0.1": tells_v2.V2, "ocpp2.1": tells_v2.V2}
+
+
+def tables(timeout: float = 60.0, bus: Bus | None = None) -> dict[str, Table[Station]]:
+    """The tables by version. `timeout`: seconds a handler may take; `bus`: who is told what stations send."""
+    return {
+        version: Table(handlers if bus is None else announcing(handlers, _TELLS[version], bus), timeout=timeout)
+        for version, handlers in _ALL.items()
+    }

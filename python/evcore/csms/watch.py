@@ -1,4 +1,4 @@
-"""What the server hears of one connection: live state for the screen, log lines without secrets, the message log."""
+"""What the server hears of one connection: live state for the screen, log lines and events without secrets."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import logging
 from time import monotonic
 from typing import Final
 
+from evcore.bus.bodies import ViolationSeen
 from evcore.csms.payload import printable
 from evcore.csms.station import Station
 from evcore.endpoint import EndpointError, Event, Fault, Gated, Notice, Repeat, Stray
 from evcore.errors import FrameError
 from evcore.message import Call, Send
 from evcore.net.connection import CallFailed
-from evcore.net.message_log import MessageLog
 
-__all__ = ["LogTap", "Watch"]
+__all__ = ["Watch"]
 
 log = logging.getLogger("evcore.csms")
 
@@ -42,7 +42,7 @@ class Watch:
         self._station.last_action = call.action
         if call.violations:
             sentence = f"{call.action} breaks its schema, answered all the same: {call.violations[0]}"
-            self._report(len(call.violations), sentence)
+            self._report(len(call.violations), sentence, call.violations[0].code, call.action)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %s, %s after %.1f ms", self._station, call.action, code or "answered", seconds * 1000)
 
@@ -54,27 +54,36 @@ class Watch:
         elif isinstance(event, Notice):
             station.last_action = event.send.action
         elif isinstance(event, Gated):
-            self._report(0, f"{event.message.action} refused: the station is {station.boot.stage}, not accepted")
+            action = event.message.action
+            self._report(0, f"{action} refused: the station is {station.boot.stage}, not accepted", "gated", action)
             self._ask_to_boot()
         elif isinstance(event, Fault):
             error = event.error
             if isinstance(error, FrameError):
-                self._report(1, f"not a frame: {error}")
+                self._report(1, f"not a frame: {error}", error.code)
             else:
                 message = error.message
-                name = message.action if isinstance(message, (Call, Send)) else "an answer"
-                self._report(len(error.violations), f"{name} refused: {error}")
+                name = message.action if isinstance(message, (Call, Send)) else None
+                self._report(len(error.violations), f"{name or 'an answer'} refused: {error}", error.code, name)
         elif isinstance(event, Stray):
             log.info("%s: an answer nobody waits for (%s)", station, event.reason)
 
-    def _report(self, violations: int, sentence: str) -> None:
-        self._station.violations += violations
+    def _report(self, violations: int, sentence: str, code: str, action: str | None = None) -> None:
+        station = self._station
+        station.violations += violations
         now = monotonic()
         if now < self._next_report:
             self._unreported += 1
             return
         more = f" (and {self._unreported} more frames not reported)" if self._unreported else ""
-        log.warning("%s: %s%s", self._station, printable(sentence, 240), more)
+        sentence = printable(sentence, 240)
+        log.warning("%s: %s%s", station, sentence, more)
+        bus = station.backend.bus
+        if bus is not None:
+            count = 1 + self._unreported
+            bus.publish(
+                ViolationSeen(station=station.identity, action=action, code=code, message=sentence, count=count)
+            )
         self._next_report, self._unreported = now + REPORT_SECONDS, 0
 
     def _ask_to_boot(self) -> None:
@@ -102,19 +111,3 @@ class Watch:
 
 
 _asking: set[asyncio.Task[None]] = set()
-
-
-class LogTap:
-    """Implements `evcore.net.connection.Tap`: every message goes into the message log."""
-
-    __slots__ = ("_identity", "_log")
-
-    def __init__(self, identity: str, message_log: MessageLog) -> None:
-        self._identity = identity
-        self._log = message_log
-
-    def received(self, frame: bytes) -> None:
-        self._log.write("in", self._identity, frame)
-
-    def sent(self, frame: bytes) -> None:
-        self._log.write("out", self._identity, frame)
