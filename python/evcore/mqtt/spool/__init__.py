@@ -19,7 +19,8 @@ from evcore.mqtt.spool.errors import (
     SpoolNoRoom,
     SpoolUnwritable,
 )
-from evcore.mqtt.spool.seams import Inbox, Notes, Outbox
+from evcore.mqtt.spool.seams import Inbox, Notes
+from evcore.mqtt.spool.spool import Spool, SpoolCounts
 
 __all__ = [
     "MIDS",
@@ -28,8 +29,9 @@ __all__ = [
     "Entry",
     "Inbox",
     "Notes",
-    "Outbox",
+    "Spool",
     "SpoolClosed",
+    "SpoolCounts",
     "SpoolDamaged",
     "SpoolError",
     "SpoolForeign",

@@ -46,11 +46,11 @@ _TABLES: Final = (
     # `body` goes when the outcome comes.
     """CREATE TABLE command (
         number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, topic BLOB NOT NULL, body BLOB, started INTEGER NOT NULL,
-        outcome TEXT, finished REAL, size INTEGER NOT NULL
+        outcome BLOB, finished REAL, size INTEGER NOT NULL
     )""",
     "CREATE INDEX command_finished ON command (finished) WHERE finished IS NOT NULL",
     "CREATE INDEX command_unfinished ON command (number) WHERE finished IS NULL",
-    "CREATE TABLE note (key BLOB PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE note (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
 
 #: Bytes of the write-ahead log that stay on the disk after it grew: with them a spool on a full disk can still delete.

@@ -1,4 +1,4 @@
-"""The spool as its users see it: each names the part it needs.
+"""The spool as its users see it: each names the part it needs (the outbox: `evcore.mqtt.session_options.Outbox`).
 
 All of it belongs to the event loop of `Spool.open`. What is awaitable raises SpoolError when it could not be written;
 a result that nobody awaits does no harm.
@@ -6,47 +6,13 @@ a result that nobody awaits does no harm.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from evcore.mqtt.message import Message
-from evcore.mqtt.spool.entry import Backlog, Command, Entry
+from evcore.mqtt.spool.entry import Command
 
-__all__ = ["Inbox", "Notes", "Outbox"]
-
-
-class Outbox(Protocol):
-    """Messages for the broker, in the order of their `seq`."""
-
-    #: Called, from the loop, whenever `waiting` may have more to give.
-    on_put: Callable[[], None] | None
-
-    @property
-    def backlog(self) -> Backlog: ...
-
-    def waiting(self, after: int, most: int) -> list[Entry]:
-        """Up to `most` entries above `after` (0: from the first one that is not done), in order. Never blocks: what is
-        on the disk only is read in the background, and `on_put` called when it is here. What was given out stays until
-        `done`; it is never dropped for room or age. Two entries given out never share a packet identifier: none is
-        given more than 60,000 above the oldest one.
-        """
-        ...
-
-    async def fetch(self, after: int, most: int) -> list[Entry]:
-        """`waiting`, but waits for the disk; empty only if there is none to give. Raises SpoolError."""
-        ...
-
-    def released(self, seq: int) -> Awaitable[None]:
-        """PUBREC came. Done when that is on the disk: only then may PUBREL go out. A disk that takes nothing is waited
-        for; raises SpoolClosed if the spool is closed meanwhile.
-        """
-        ...
-
-    def done(self, seq: int) -> None:
-        """PUBACK or PUBCOMP came: the entry goes. Written with other things, not waited for: lost in a kill, it costs
-        one more transmission under the same packet identifier. Unknown and repeated numbers do nothing.
-        """
-        ...
+__all__ = ["Inbox", "Notes"]
 
 
 class Inbox(Protocol):
