@@ -19,10 +19,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
+if TYPE_CHECKING:
+    from tests.mqtt.certificates import Certificates
 
-from tests.mqtt.certificates import Certificates
 
 #: Seconds a broker may take to start or to end.
 PATIENCE = 20.0
@@ -30,6 +31,10 @@ PATIENCE = 20.0
 #: Below the ports the system gives out by itself: nothing else takes one of these while its broker is down, and a
 #: client that knocks at a closed port cannot be connected to itself.
 PORTS = range(18_000, 32_000)
+
+
+class MissingBrokerError(AssertionError):
+    """A program the tests need is not installed; the text says how to get it."""
 
 
 def free_port() -> int:
@@ -43,19 +48,27 @@ def free_port() -> int:
 
 
 def find(program: str, install: str) -> str:
-    """The path of a broker's program. A missing one fails the test."""
+    """The path of a broker's program. Raises MissingBrokerError."""
     places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(program, path=places)
     if found is None:
-        pytest.fail(f"{program} was not found; the MQTT tests need it: {install}", pytrace=False)
+        raise MissingBrokerError(f"{program} was not found; the MQTT tests need it: {install}")
     return found
 
 
 class Process:
     """A program that is started, ended and started again; what it says is kept in one file."""
 
-    def __init__(self, name: str, command: list[str], folder: Path, accepts: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        folder: Path,
+        accepts: Callable[[], bool],
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
+        self._environment = None if environment is None else {**os.environ, **environment}
         self.log = folder / f"{name}.log"
         self._command = command
         self._folder = folder
@@ -78,7 +91,9 @@ class Process:
     def start(self, *, wait: bool = True) -> None:
         assert not self.running, f"{self.name} is running"
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, cwd=self._folder)
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder, env=self._environment
+            )
         if wait:
             self.wait()
 
@@ -124,7 +139,8 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections there."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True
@@ -167,7 +183,7 @@ class Mosquitto(Process):
         self.port = free_port()
         self.folder = folder
         self.configuration = folder / f"{name}.conf"
-        super().__init__(name, [program, "-c", str(self.configuration)], folder, lambda: _listens(self.port))
+        super().__init__(name, [program, "-c", str(self.configuration)], folder, lambda: listens(self.port))
         folder.mkdir(parents=True, exist_ok=True)
         self.configure(self.options)
 

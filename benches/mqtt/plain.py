@@ -1,0 +1,110 @@
+"""aiomqtt as its guide uses it, behind evcore's server: the peer that evcore's own bridge is measured against.
+
+One client; a loop that connects it again a moment after MqttError; handlers that publish with it. What `publish` raises
+is logged and the station gets its answer, since it can do nothing about a broker. ``--hand-over`` says when it gets it:
+``await`` when the broker has acknowledged (QoS 0: when it is written), ``forget`` at once. ``--together``: publish calls
+under way at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import secrets
+import signal
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiomqtt
+
+from benches.mqtt.front import front, until_told_to_end
+
+log = logging.getLogger("plain")
+
+#: Seconds until the next try; the guide has 5.
+INTERVAL = 1.0
+
+
+async def main(options: argparse.Namespace) -> None:
+    broker = urlsplit(options.broker)
+    client = aiomqtt.Client(
+        broker.hostname or "127.0.0.1",
+        broker.port or 1883,
+        protocol=aiomqtt.ProtocolVersion.V5 if options.version == "5" else aiomqtt.ProtocolVersion.V311,
+        identifier=options.identifier,
+        clean_session=None if options.version == "5" else False,
+        max_concurrent_outgoing_calls=options.together,
+    )
+    client.pending_calls_threshold = 100
+    connected = asyncio.Event()
+
+    async def keep_connected() -> None:
+        while True:
+            try:
+                async with client:
+                    connected.set()
+                    async for _ in client.messages:
+                        pass
+            except aiomqtt.MqttError as error:
+                log.warning("connection lost: %s", error)
+                await asyncio.sleep(INTERVAL)
+
+    background: set[asyncio.Task[None]] = set()
+
+    def begin(work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        background.add(task)
+        task.add_done_callback(background.discard)
+
+    async def publish(topic: str, payload: str) -> None:
+        try:
+            await client.publish(topic, payload, qos=options.qos)
+        except aiomqtt.MqttError as error:
+            log.warning("not published: %s", error)
+
+    async def tell(station: str, action: str, payload: Any) -> None:
+        body = {
+            "id": secrets.token_hex(13),
+            "kind": "transaction.updated",
+            "station": station,
+            "action": action,
+            "sequence": payload.get("seqNo"),
+            "payload": payload,
+        }
+        work = publish(f"chargers/{station}/events", json.dumps(body, separators=(",", ":")))
+        if options.hand_over == "forget":
+            begin(work)
+        else:
+            await work
+
+    begin(keep_connected())
+    async with asyncio.timeout(30):
+        await connected.wait()
+    server = await front(options.port, tell)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, gc.collect)
+    print(json.dumps({"ocpp1.6": server.port, "ocpp2.0.1": server.port}), flush=True)
+    await until_told_to_end()
+    await server.stop()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--broker", default="mqtt://127.0.0.1:1883")
+    parser.add_argument("--identifier", default="plain")
+    parser.add_argument("--version", choices=("3.1.1", "5"), default="5")
+    parser.add_argument("--qos", type=int, choices=(0, 1, 2), default=1)
+    parser.add_argument("--hand-over", choices=("await", "forget"), default="await")
+    parser.add_argument("--together", type=int, default=20)
+    parser.add_argument("--no-gc", action="store_true")
+    given = parser.parse_args()
+    if given.no_gc:
+        gc.disable()
+    logging.basicConfig(level="WARNING")
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(given))

@@ -1,0 +1,141 @@
+"""What can happen between a station and a subscriber, each as a function that happens to a `Stage`.
+
+`FAULTS` names them as the loss table does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Final
+
+from tests.mqtt.faults.stage import Fault, Stage
+
+
+async def nothing(stage: Stage) -> None:
+    """The stream alone."""
+
+
+def _shares(stage: Stage) -> list[float]:
+    """When to strike, as shares of the stream."""
+    rounds = stage.effort.rounds
+    return [(index + 1) / (rounds + 1) for index in range(rounds)]
+
+
+async def broker_killed(stage: Stage) -> None:
+    """SIGKILL in the middle of it, and it comes back after a moment."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        await stage.kill_broker()
+        await asyncio.sleep(stage.effort.outage / 4)
+        await stage.start_broker()
+
+
+async def broker_stopped(stage: Stage) -> None:
+    """A maintenance: it ends in good order and is away for a while."""
+    await stage.progress(0.3)
+    await stage.stop_broker()
+    await asyncio.sleep(stage.effort.outage * 2)
+    await stage.start_broker()
+
+
+async def broker_frozen(stage: Stage) -> None:
+    """It keeps its connections and does not answer."""
+    await stage.progress(0.3)
+    stage.broker.freeze()
+    await asyncio.sleep(stage.effort.outage)
+    stage.broker.thaw()
+
+
+async def subject_killed(stage: Stage) -> None:
+    """SIGKILL of the process that serves the stations, in the middle of it."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        await stage.kill_subject()
+        await stage.start_subject()
+
+
+async def both_killed(stage: Stage) -> None:
+    """The machine they share has gone, and comes back."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        await asyncio.gather(stage.kill_subject(), stage.kill_broker())
+        await stage.start_broker()
+        await stage.start_subject()
+
+
+async def subject_killed_while_broker_away(stage: Stage) -> None:
+    """What waits has only the disk to survive on."""
+    await stage.progress(0.2)
+    await stage.stop_broker()
+    await stage.progress(0.5)
+    await stage.kill_subject()
+    starting = asyncio.create_task(stage.start_subject())
+    await asyncio.sleep(stage.effort.outage)
+    await stage.start_broker()
+    await starting
+
+
+async def network_stalls(stage: Stage) -> None:
+    """Nothing passes and nobody is told; then the connection is gone."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        stage.door.stall()
+        await asyncio.sleep(stage.effort.outage)
+        stage.door.reset()
+        stage.door.flow()
+
+
+async def network_resets(stage: Stage) -> None:
+    """RST, what was on its way is gone; again and again, at other bytes of the packets."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        for size in (1, 3, 150, 1001):
+            stage.door.cut_after("down" if size < 100 else "up", size)
+            opened = stage.door.opened
+            with contextlib.suppress(TimeoutError):  # nothing comes back at QoS 0
+                async with asyncio.timeout(3):
+                    while stage.door.opened == opened and len(stage.books.acknowledged) < stage.total:
+                        await asyncio.sleep(0.01)
+
+
+async def network_half_closes(stage: Stage) -> None:
+    """FIN from the broker's side while the other direction is open."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        stage.door.half_close()
+
+
+async def acknowledgements_lost(stage: Stage) -> None:
+    """Everything reaches the broker, nothing comes back; then the connection is gone."""
+    for share in _shares(stage):
+        await stage.progress(share)
+        stage.door.stall("down")
+        await asyncio.sleep(stage.effort.outage)
+        stage.door.reset()
+        stage.door.flow()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A fault of the table. `exact`: the broker keeps what it knows of the session, so that QoS 2 is exactly once."""
+
+    name: str
+    fault: Fault
+    exact: bool = True
+
+
+FAULTS: Final = (
+    Case("nothing happens", nothing),
+    Case("broker killed and restarted", broker_killed, exact=False),
+    Case("broker stopped for a while", broker_stopped),
+    Case("broker frozen for a while", broker_frozen),
+    Case("evcore killed and restarted", subject_killed),
+    Case("both killed and restarted", both_killed, exact=False),
+    Case("evcore killed while the broker is away", subject_killed_while_broker_away),
+    Case("network stalls, then breaks", network_stalls),
+    Case("network resets mid-packet", network_resets),
+    Case("network half-closed", network_half_closes),
+    Case("acknowledgements do not come back", acknowledgements_lost),
+)

@@ -1,0 +1,80 @@
+"""Who is put under faults: a process that takes messages of stations and brings them to a broker.
+
+`Plain` is aiomqtt as its guide uses it; `Driver` evcore's spool and session behind a bare server; `Serve` the command line. Each can be
+killed and started again on the same port with the same files.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from tests.mqtt.brokers import Process, free_port, listens
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+
+Kind = Literal["plain", "driver", "serve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """`addresses`: URLs of the broker. `qos`: that of transactions. `identifier`: the client id at the broker; None: the
+    subject's own. `window`: outstanding messages. `settings`: further ones of `evcore serve` (names without EVCORE_).
+    """
+
+    addresses: Sequence[str]
+    qos: int
+    version: str = "5"
+    identifier: str | None = None
+    ca: Path | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+class Subject(Process):
+    def __init__(
+        self, name: str, folder: Path, arguments: Sequence[str], port: int, environment: dict[str, str]
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = os.pathsep.join((str(ROOT), str(ROOT / "python")))
+        super().__init__(
+            name,
+            [sys.executable, "-X", "faulthandler", *arguments],
+            folder,
+            lambda: listens(port),
+            {"PYTHONPATH": paths, **environment},
+        )
+        self.folder = folder
+        self.port = port
+
+
+def _plain(name: str, folder: Path, setup: Setup) -> Subject:
+    port = free_port()
+    arguments = [
+        *("-m", "benches.mqtt.plain", "--port", str(port), "--broker", setup.addresses[0]),
+        *("--qos", str(setup.qos), "--version", setup.version, "--identifier", setup.identifier or name),
+    ]
+    return Subject(name, folder, arguments, port, {})
+
+
+def _driver(name: str, folder: Path, setup: Setup) -> Subject:
+    port = free_port()
+    arguments = [
+        *("-m", "tests.mqtt.faults.driver", "--port", str(port), "--qos", str(setup.qos)),
+        *("--version", setup.version, "--spool", str(folder / "spool.db")),
+    ]
+    for address in setup.addresses:
+        arguments += ["--broker", address]
+    if setup.identifier is not None:
+        arguments += ["--identifier", setup.identifier]
+    if setup.ca is not None:
+        arguments += ["--ca", str(setup.ca)]
+    return Subject(name, folder, arguments, port, {})
+
+
+def make(kind: Kind, name: str, folder: Path, setup: Setup) -> Subject:
+    """A subject that does not run yet."""
+    return {"plain": _plain, "driver": _driver}[kind](name, folder, setup)
