@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
+from evcore.bus.quick import quick
+
 __all__ = [
     "CommandRequested",
     "CommandResult",
@@ -53,6 +55,7 @@ Command: TypeAlias = Annotated[str, "Id of the command"]
 Action: TypeAlias = Annotated[str, "OCPP action"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationOnline:
     """A station connected and its connection was let in."""
@@ -62,6 +65,7 @@ class StationOnline:
     address: Annotated[str, "Where it connected from: IP address and port; empty when not known"] = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationOffline:
     """A station's connection is gone, and no other took its place."""
@@ -70,6 +74,7 @@ class StationOffline:
     version: Version
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StationBooted:
     """A station said what it is in a BootNotification, and was answered."""
@@ -84,6 +89,7 @@ class StationBooted:
     status: Annotated[str, "How it was answered: Accepted, Pending or Rejected"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectorStatus:
     """The state of a connector, as its station told it."""
@@ -98,6 +104,7 @@ class ConnectorStatus:
     time: Time = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionStarted:
     """A charge began."""
@@ -115,6 +122,7 @@ class TransactionStarted:
     sequence: Sequence = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionUpdated:
     """Something about a charge changed, or its meter was read."""
@@ -131,6 +139,7 @@ class TransactionUpdated:
     sequence: Sequence = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransactionEnded:
     """A charge is over; these are its final figures."""
@@ -147,6 +156,7 @@ class TransactionEnded:
     sequence: Sequence = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One measured value."""
@@ -160,6 +170,7 @@ class Sample:
     time: Time = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
     """Measured values of an EVSE, or of the station as a whole."""
@@ -171,6 +182,7 @@ class Readings:
     samples: Annotated[tuple[Sample, ...], "The values, in the station's order"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirmwareProgress:
     """How far a firmware update is."""
@@ -180,6 +192,7 @@ class FirmwareProgress:
     request: Request = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogProgress:
     """How far the upload of a log or of diagnostics is."""
@@ -189,6 +202,7 @@ class LogProgress:
     request: Request = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationProgress:
     """Part of a station's configuration was reported, or a change of it was answered."""
@@ -201,6 +215,7 @@ class ConfigurationProgress:
     status: Annotated[str | None, "How the change was answered, in OCPP's words"] = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecurityEvent:
     """A station told of an event that matters to security."""
@@ -211,6 +226,7 @@ class SecurityEvent:
     info: Annotated[str | None, "What the station says of it"] = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """A station told of an error or an alarm."""
@@ -226,6 +242,7 @@ class Fault:
     time: Time = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViolationSeen:
     """A station sent what breaks its OCPP version's schema."""
@@ -237,6 +254,7 @@ class ViolationSeen:
     count: Annotated[int, "How many frames this stands for"] = 1
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandRequested:
     """A command is about to be sent to a station."""
@@ -247,6 +265,7 @@ class CommandRequested:
     source: Annotated[str, "Who gave it"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult:
     """What became of a command."""
@@ -260,6 +279,7 @@ class CommandResult:
     payload: Annotated[Mapping[str, Any] | None, "Payload of the station's CALLRESULT"] = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReading:
     """A value of a device that is no charging station: a meter, a battery, an inverter."""
@@ -274,6 +294,7 @@ class DeviceReading:
     time: Annotated[str | None, "The device's own time of it, RFC 3339, as it gave it"] = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteEnergy:
     """What the stations of a site draw together."""
@@ -286,6 +307,7 @@ class SiteEnergy:
     since: Annotated[str, "Begin of the count of `energy`, RFC 3339"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHeartbeat:
     """A process of evcore is alive."""
@@ -297,6 +319,7 @@ class NodeHeartbeat:
     backlog: Annotated[int, "Messages that wait for the broker"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawFrame:
     """An OCPP-J frame as it was on the wire, tokens and passwords masked."""

@@ -84,11 +84,20 @@ class Bus:
             topic = topic_of(body)
         except (TypeError, ValueError, AttributeError) as error:
             return _refused(KINDS[type(body)], error)
-        return self._hand_out(Event(KINDS[type(body)], topic, body, *self._stamp.next(time())))
+        return self.forward(Event(KINDS[type(body)], topic, body, *self._stamp.next(time())))
 
     def forward(self, event: Event) -> Awaitable[None] | None:
         """The same for an event that was published elsewhere: id and time stay."""
-        return self._hand_out(event)
+        if self._handing:
+            return self._later(event)
+        self._handing = True
+        try:
+            receipt = self._give(event, None)
+            if self._pending:
+                self._give_pending()
+        finally:
+            self._handing = False
+        return receipt
 
     def attach(self, filter: str, sink: Sink) -> Detach:
         """Calls `sink` with every event that matches, within `publish`: it must not block. What it raises is logged; an
@@ -159,18 +168,10 @@ class Bus:
         topics = [topic for topic in self._retained if topic.startswith(starts)]
         return [self._retained[topic] for topic, found in zip(topics, chosen.match_many(topics)) if found]
 
-    def _hand_out(self, event: Event) -> Awaitable[None] | None:
-        if self._handing:
-            return self._later(event)
-        self._handing = True
-        try:
-            receipt = self._give(event, None)
-            while self._pending:
-                self._give(*self._pending.popleft())
-        finally:
-            self._handing = False
-            self._cascaded = 0
-        return receipt
+    def _give_pending(self) -> None:
+        while self._pending:
+            self._give(*self._pending.popleft())
+        self._cascaded = 0
 
     def _later(self, event: Event) -> Awaitable[None]:
         """An event that a sink published."""

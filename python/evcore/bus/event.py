@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from evcore.bus import bodies
 from evcore.bus.fields import EventError, fields, read
+from evcore.bus.quick import quick
 from evcore.bus.topic import level
 
 __all__ = ["BY_NAME", "CLASSES", "KINDS", "Event", "EventError", "Kind", "Stamp", "topic_of"]
@@ -80,6 +81,7 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 _TOPIC_BYTES: Final = 65_535
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened."""
@@ -142,31 +144,35 @@ def _item(item: Any) -> Any:
 class Stamp:
     """Gives out ids and times: never the same id, never one that sorts before the last."""
 
-    __slots__ = ("_count", "_head", "_milliseconds", "_pairs", "_time")
+    __slots__ = ("_count", "_head", "_milliseconds", "_time")
+
+    _count: int
+    _head: str
 
     def __init__(self) -> None:
-        self._milliseconds = 0
-        self._count = 0
-        self._head = ""
-        self._time = 0.0
-        self._pairs = _PAIRS
+        self._turn(0)
 
     def next(self, now: float) -> tuple[str, float]:
         """An id and its time. `now`: Unix seconds; a clock that went back stands still until it has caught up."""
         milliseconds = int(now * 1000)
-        if milliseconds > self._milliseconds:
-            self._milliseconds = milliseconds
-            self._count = 0
-            self._time = milliseconds / 1000
-            # Fifty random bits a millisecond keep processes apart, and this one from its former life.
-            self._head = _text(milliseconds, 10) + _text(getrandbits(50), 10)
-        count = self._count
-        self._count = count + 1
-        pairs = self._pairs
-        return f"{self._head}{pairs[count >> 20]}{pairs[count >> 10 & 1023]}{pairs[count & 1023]}", self._time
+        count = self._count + 1
+        if milliseconds > self._milliseconds or count == _COUNTS:
+            self._turn(max(milliseconds, self._milliseconds + 1))
+            count = 0
+        self._count = count
+        return self._head + _PAIRS[count >> 10] + _PAIRS[count & 1023], self._time
+
+    def _turn(self, milliseconds: int) -> None:
+        self._milliseconds = milliseconds
+        self._time = milliseconds / 1000
+        self._count = 0
+        # Sixty random bits a millisecond keep processes apart, and this one from its former life.
+        self._head = _text(milliseconds, 10) + _text(getrandbits(60), 12)
 
 
 _PAIRS: Final = [high + low for high in _DIGITS for low in _DIGITS]
+#: Ids that have the same beginning.
+_COUNTS: Final = len(_PAIRS) ** 2
 
 
 def _text(number: int, digits: int) -> str:
@@ -182,19 +188,12 @@ def topic_of(body: Any) -> str:
 
 
 def _topics(kind: Kind) -> Callable[[Any], str]:
-    """The function from a body of this kind to its topic."""
-    names = re.findall(r"\{(\w+)\}", kind.topic)
-    pattern = re.sub(r"\{\w+\}", "%s", kind.topic)
-    if len(names) == 1:
-        only = names[0]
-        return lambda body: pattern % _level(getattr(body, only))
-    return lambda body: pattern % tuple([_level(getattr(body, name)) for name in names])
+    """The function from a body of this kind to its topic: an f-string, the fastest there is."""
+    hints = {field.name: field.hint for field in fields(kind.body)}
+    written = re.sub(r"\{(\w+)\}", lambda at: _LEVEL[hints[at[1]] is int].format(at[1]), kind.topic)
+    made: Callable[[Any], str] = eval(f"lambda body: f'{written}'", {"level": level})  # noqa: S307 - from the table above
+    return made
 
 
-def _level(value: Any) -> str:
-    if isinstance(value, str):
-        return level(value)
-    return "0" if value is None else str(value)
-
-
+_LEVEL: Final = {True: "{{body.{0} or 0}}", False: "{{level(body.{0})}}"}
 _TOPICS: Final = {kind.body: _topics(kind) for kind in _ALL}

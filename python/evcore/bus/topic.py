@@ -25,6 +25,9 @@ _EMPTY: Final = "%"
 
 def level(text: str) -> str:
     """One level of a topic that stands for `text`; never empty, and different for different texts."""
+    # Most names are plain, and are asked for with every event: this takes a third of what the search does.
+    if text.isalnum() or text.replace("-", "").isalnum():
+        return text
     return _ESCAPED.sub(_encode, text) or _EMPTY
 
 
