@@ -63,7 +63,7 @@ class SpoolClosed(SpoolError):
 
 
 def explain(path: Path, doing: str, error: sqlite3.Error | OSError) -> SpoolError:
-    """`doing`: "opened", "written" or "read"."""
+    """`doing`: "made", "opened", "written" or "read"."""
     if isinstance(error, SpoolError):
         return error
     if isinstance(error, OSError):

@@ -142,25 +142,24 @@ class SpoolFile:
 
     def _make(self) -> None:
         """Messages carry drivers' tokens: for the owner of the file alone. SQLite's log takes the mode over."""
+        folder = self.path.parent
         try:
-            made = not self.path.exists()
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                if os.fstat(handle).st_mode & 0o077:
-                    os.fchmod(handle, 0o600)
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            except FileExistsError:
+                # Not opened: closing it again would take the lock of another spool in this process away.
+                if self.path.stat().st_mode & 0o077:
+                    self.path.chmod(0o600)
+                return
+            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(handle)
             finally:
                 os.close(handle)
-            if made:
-                folder = os.open(self.path.parent, os.O_RDONLY | os.O_CLOEXEC)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
         except FileNotFoundError:
-            raise SpoolUnwritable(f"{self.path} cannot be made: its folder is not there; make it") from None
-        except (OSError, ValueError) as error:
-            reason = error if isinstance(error, OSError) else OSError(0, str(error))
-            raise explain(self.path, "opened", reason) from error
+            raise SpoolUnwritable(f"{self.path} cannot be made: {folder} is not there; make it") from None
+        except OSError as error:
+            raise explain(self.path, "made", error) from error
 
     def _prepare(self) -> None:
         database = self.database

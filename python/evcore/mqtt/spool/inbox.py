@@ -56,6 +56,7 @@ def finish(store: Store, id: bytes, outcome: bytes, messages: Sequence[Put]) -> 
     try:
         store.put(messages)
     except SpoolFull:
+        store.changes.refused.extend(put.qos_class for put in messages)
         return False
     finally:
         _trim(store, 0)

@@ -237,7 +237,7 @@ class Spool:
         if not self._messages:
             self._loaded = self._seq
         else:
-            self._look(_READY)
+            self._look(0, read=True)
 
     def _future(self) -> asyncio.Future[Any]:
         future = self._loop.create_future()
@@ -286,14 +286,15 @@ class Spool:
                 break
             ready += 1
         wants_more = unready and ready < most
-        if wants_more or (on_disk and self._memory.bytes < self.options.memory // 2):
-            self._look(max(most, _READY) if wants_more else 0)
+        # What was given out may fill the memory: the next one is read all the same.
+        read = on_disk and (self._memory.bytes < self.options.memory // 2 or not self._memory_has(last))
+        if wants_more or read:
+            self._look(max(most, _READY) if wants_more else 0, read=read)
 
-    def _look(self, most: int) -> None:
+    def _look(self, most: int, *, read: bool) -> None:
         self._looking = True
-        room = self.options.memory - self._memory.bytes
-        after = self._loaded if self._loaded < self._seq and (room > 0 or not self._memory) else None
-        self._worker.order(Look(after, max(1, min(room, self.options.memory // 4)), most))
+        room = min(self.options.memory - self._memory.bytes, self.options.memory // 4)
+        self._worker.order(Look(self._loaded if read else None, max(1, room), most))
 
     def _tell(self, news: News) -> None:
         """What the thread did, in its order."""
@@ -310,6 +311,8 @@ class Spool:
             self._loaded, more = news.read_to, True
         for gone in news.gone:
             self._drop(gone)
+        for qos_class in news.refused:
+            self.counts.refused[qos_class, "full"] += 1
         for owed in news.paid:
             self._pay(owed)
         for order, result in news.answers:

@@ -55,10 +55,13 @@ class Totals:
 
 @dataclass(slots=True)
 class Changes:
-    """What a transaction did, in this order: `stored`, then `gone`."""
+    """What a transaction did, in this order: `stored`, then `gone`. `refused`: classes of messages without room that
+    came with something else.
+    """
 
     stored: list[Held] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 class Store:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, Final, Literal, TypeAlias
 
 from evcore.mqtt.spool.clock import Clock, Reading
@@ -33,6 +33,8 @@ log = logging.getLogger("evcore.mqtt.spool")
 
 #: Seconds between looks at what is old, and at space to give back.
 _SWEEP: Final = 1.0
+#: Entries that are deleted in one transaction.
+_DONE: Final = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -77,8 +79,9 @@ class News:
     read_to: int | None = None
     looked: bool = False
     answers: list[tuple[Order, Any]] = field(default_factory=list)
-    #: Last number given out, last one that may go to the broker, first one in the file and its time.
-    seq: int = 0
+    #: Classes of results that a finished command had no room for.
+    refused: list[str] = field(default_factory=list)
+    #: Last one that may go to the broker, first one in the file and its time.
     sent: int = 0
     lowest: tuple[int, float] | None = None
     transactions: int = 0
@@ -174,7 +177,9 @@ class Worker:
     def _collect(self) -> tuple[list[Order | Look], bool]:
         """What waits, up to the bounds of a transaction; nothing when it is time to look after other things."""
         patience = min(_SWEEP, self._options.retry)
-        deadline = time.monotonic() + patience
+        # What is left of the last transaction goes on at once, unless the disk takes nothing.
+        left = self._done and self._trouble is None
+        deadline = time.monotonic() + (self._options.done_delay if left else patience)
         batch: list[Order | Look] = []
         size = 0
         while True:
@@ -208,9 +213,10 @@ class Worker:
         looks = [item for item in batch if isinstance(item, Look)]
         now = time.monotonic()
         sweep = now >= self._sweep
-        if writes or looks or (now >= self._again and (self._owed or self._done or sweep)) or last:
+        marks = any(look.most for look in looks)
+        if writes or marks or (now >= self._again and (self._owed or self._done or sweep)) or last:
             error = self._attempt(store, writes, looks, news, sweep=sweep)
-            if error is not None and (writes or looks):
+            if error is not None and (writes or marks):
                 news.answers.extend((order, error) for order in writes)
                 # These are small and may fit where the others do not.
                 self._attempt(store, [], [], news, sweep=False)
@@ -228,15 +234,17 @@ class Worker:
         self, store: Store, writes: list[Order], looks: list[Look], news: News, *, sweep: bool
     ) -> SpoolError | None:
         """One transaction, or what kept it from being one; then nothing has changed."""
-        done, owed = self._done, self._owed
+        owed = self._owed
+        # Not all at once after a long while without room: the transaction would need much room itself.
+        done = dict(islice(self._done.items(), _DONE))
         most = max((look.most for look in looks), default=0)
         answers: list[tuple[Order, Any]] = []
         try:
             with store.transaction(durable=bool(writes or owed or most)) as changes:
                 if done:
                     store.done(done)
-                for seq, group in groupby(owed, key=lambda item: item.seq is None):
-                    if seq:
+                for renewing, group in groupby(owed, key=lambda item: item.seq is None):
+                    if renewing:
                         store.renew()
                     else:
                         store.release(item.seq for item in group if item.seq is not None)
@@ -246,6 +254,8 @@ class Worker:
                     coming -= order.size if order.put is not None else 0
                 if self.hungry and changes.stored:
                     store.send_all()
+                    # Until the loop has sent these, too: a connection that has ended asks for nothing more.
+                    self.hungry = False
                 elif most:
                     store.send(most)
                 if sweep:
@@ -256,10 +266,13 @@ class Worker:
             self._again = time.monotonic() + self._options.retry
             self._troubled(error, refusing=bool(writes))
             return error
-        self._done, self._owed = {}, []
+        self._owed = []
+        for seq in done:
+            del self._done[seq]
         news.answers.extend(answers)
         news.stored.extend(changes.stored)
         news.gone.extend(changes.gone)
+        news.refused.extend(changes.refused)
         news.paid.extend(owed)
         news.transactions += 1
         if self._trouble is not None and (writes or (owed and not self._refusing)):
@@ -317,7 +330,7 @@ class Worker:
         self._refusing = refusing
 
     def _finish(self, store: Store, news: News) -> None:
-        news.seq, news.sent, news.trouble = store.seq, store.sent, self._trouble
+        news.sent, news.trouble = store.sent, self._trouble
         try:
             news.lowest = store.lowest()
         except sqlite3.Error as error:
