@@ -1,4 +1,4 @@
-"""A central system of evcore's own parts whose handlers hand every message on: the same one before every way to a broker.
+"""A central system of evcore's own parts whose handlers hand every message on, whatever the way to the broker is.
 
 In: a port, and what to do with a message. Out: a server that answers a station's CALL when that has been done, or with
 InternalError when it fails. Every station is welcome.

@@ -2,8 +2,8 @@
 
 One client; a loop that connects it again a moment after MqttError; handlers that publish with it. What `publish` raises
 is logged and the station gets its answer, since it can do nothing about a broker. ``--hand-over`` says when it gets it:
-``await`` when the broker has acknowledged (QoS 0: when it is written), ``forget`` at once. ``--together``: publish calls
-under way at a time.
+``await`` when the broker has acknowledged (QoS 0: when it is written), ``forget`` at once.
+``--together``: publish calls under way at a time.
 """
 
 from __future__ import annotations

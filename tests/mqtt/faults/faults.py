@@ -96,7 +96,7 @@ async def network_resets(stage: Stage) -> None:
             opened = stage.door.opened
             with contextlib.suppress(TimeoutError):  # nothing comes back at QoS 0
                 async with asyncio.timeout(3):
-                    while stage.door.opened == opened and len(stage.books.acknowledged) < stage.total:
+                    while stage.door.opened == opened and len(stage.books.acknowledged) < stage.total:  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
 
 

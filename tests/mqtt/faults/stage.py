@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.mqtt.brokers import Mosquitto, MosquittoOptions
 from tests.mqtt.door import Door
@@ -19,7 +20,7 @@ from tests.mqtt.faults.stations import Stream
 from tests.mqtt.faults.subjects import Kind, Setup, Subject, make
 from tests.mqtt.observer import Observer
 
-Fault = Callable[["Stage"], Awaitable[None]]
+Fault = Callable[["Stage"], Coroutine[Any, Any, None]]
 
 #: A broker as docs/mqtt.md recommends it, with room for a witness that is away.
 KEEPING = MosquittoOptions(autosave=True, max_inflight=1000, max_queued=0)
@@ -58,10 +59,6 @@ class Stage:
         async with asyncio.timeout(60):
             while len(self.books.acknowledged) < share * self.total:  # noqa: ASYNC110 - streams are many
                 await asyncio.sleep(0.002)
-
-    async def arrived(self, share: float) -> None:
-        """Waits until a witness has got this share of the messages."""
-        await self.observer.until(lambda seen: len(seen) >= share * self.total, 60)
 
     async def watched(self, connects: int) -> None:
         """Waits until the witness is in for the `connects`th time."""
@@ -130,13 +127,9 @@ async def play(stage: Stage, fault: Fault) -> Figures:
         for index in range(effort.stations):
             stream = Stream(f"CP{index}", stage.subject.port, stage.books, effort.messages, effort.pause)
             group.create_task(stream.run())
-        group.create_task(_guarded(fault, stage))
+        group.create_task(fault(stage))
     await settle(stage.books, stage.observer, effort.patience)
     return stage.books.close(stage.observer.seen)
-
-
-async def _guarded(fault: Fault, stage: Stage) -> None:
-    await fault(stage)
 
 
 async def settle(books: Books, observer: Observer, patience: float) -> None:

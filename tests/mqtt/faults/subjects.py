@@ -1,7 +1,8 @@
 """Who is put under faults: a process that takes messages of stations and brings them to a broker.
 
-`Plain` is aiomqtt as its guide uses it; `Driver` evcore's spool and session behind a bare server; `Serve` the command line. Each can be
-killed and started again on the same port with the same files.
+`serve`: the command line with a broker. `driver`: evcore's spool and session behind a bare server. `plain`, `forget`:
+aiomqtt as its guide uses it, a publish waited for or not. Each can be killed and started again on the same port with
+the same files.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from tests.mqtt.brokers import Process, free_port, listens
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 
-Kind = Literal["plain", "driver", "serve"]
+Kind = Literal["plain", "forget", "driver", "serve"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """`addresses`: URLs of the broker. `qos`: that of transactions. `identifier`: the client id at the broker; None: the
-    subject's own. `window`: outstanding messages. `settings`: further ones of `evcore serve` (names without EVCORE_).
+    """`addresses`: URLs of the broker. `qos`: that of transactions. `identifier`: the client id at the broker; None:
+    the subject's own. `settings`: further ones of `evcore serve` (names without EVCORE_).
     """
 
     addresses: Sequence[str]
@@ -56,6 +57,7 @@ def _plain(name: str, folder: Path, setup: Setup) -> Subject:
     arguments = [
         *("-m", "benches.mqtt.plain", "--port", str(port), "--broker", setup.addresses[0]),
         *("--qos", str(setup.qos), "--version", setup.version, "--identifier", setup.identifier or name),
+        *("--hand-over", "forget" if name == "forget" else "await"),
     ]
     return Subject(name, folder, arguments, port, {})
 
@@ -75,6 +77,32 @@ def _driver(name: str, folder: Path, setup: Setup) -> Subject:
     return Subject(name, folder, arguments, port, {})
 
 
+def _serve(name: str, folder: Path, setup: Setup) -> Subject:
+    port = free_port()
+    settings = {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "HTTP_PORT": "none",
+        "TABLE": "off",
+        "LOG_LEVEL": "info",
+        "DRAIN_SECONDS": "0",
+        "MQTT": ",".join(setup.addresses),
+        "MQTT_VERSION": setup.version,
+        "MQTT_QOS": f"billing={setup.qos}",
+        "MQTT_SPOOL": str(folder / "spool.db"),
+        "MQTT_SHUFFLE": "false",
+        "MQTT_BACKOFF_FIRST": "0.1",
+        "MQTT_BACKOFF_MOST": "0.5",
+        "MQTT_CONNECT_TIMEOUT": "2",
+        "MQTT_ACK_TIMEOUT": "3",
+        "MQTT_KEEPALIVE": "2",
+        **({} if setup.identifier is None else {"MQTT_CLIENT_ID": setup.identifier}),
+        **({} if setup.ca is None else {"MQTT_CA": str(setup.ca)}),
+        **setup.settings,
+    }
+    return Subject(name, folder, ["-m", "evcore", "serve"], port, {f"EVCORE_{key}": settings[key] for key in settings})
+
+
 def make(kind: Kind, name: str, folder: Path, setup: Setup) -> Subject:
     """A subject that does not run yet."""
-    return {"plain": _plain, "driver": _driver}[kind](name, folder, setup)
+    return {"plain": _plain, "forget": _plain, "driver": _driver, "serve": _serve}[kind](name, folder, setup)
