@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
 
+from evcore.bus.orders import Status
 from evcore.bus.quick import quick
 
 __all__ = [
@@ -273,7 +274,7 @@ class CommandResult:
     station: Station
     command: Command
     action: Action
-    status: Annotated[str, "accepted, rejected, error, timeout, expired, refused or unknown"]
+    status: Annotated[Status, "How it ended"]
     code: Annotated[str | None, "OCPP error code, or why it was not sent"] = None
     message: Annotated[str | None, "A sentence about it"] = None
     payload: Annotated[Mapping[str, Any] | None, "Payload of the station's CALLRESULT"] = None

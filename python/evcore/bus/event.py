@@ -23,7 +23,18 @@ from evcore.bus.fields import EventError, fields, read
 from evcore.bus.quick import quick
 from evcore.bus.topic import level
 
-__all__ = ["BY_NAME", "CLASSES", "KINDS", "Event", "EventError", "Kind", "Stamp", "topic_of"]
+__all__ = [
+    "BY_NAME",
+    "CLASSES",
+    "ID_PATTERN",
+    "KINDS",
+    "PUBLISHED_PATTERN",
+    "Event",
+    "EventError",
+    "Kind",
+    "Stamp",
+    "topic_of",
+]
 
 #: QoS classes, the lightest first: what is published at which MQTT QoS goes by them.
 CLASSES: Final = ("telemetry", "status", "command", "billing")
@@ -76,8 +87,10 @@ BY_NAME: Final[Mapping[str, Kind]] = MappingProxyType({kind.name: kind for kind 
 _HEAD: Final = frozenset({"id", "kind", "published"})
 #: Crockford's alphabet: no I, L, O, U.
 _DIGITS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_ID: Final = re.compile(f"[0-7][{_DIGITS}]{{25}}")
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
+ID_PATTERN: Final = f"[0-7][{_DIGITS}]{{25}}"
+PUBLISHED_PATTERN: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z"
+_ID: Final = re.compile(ID_PATTERN)
+_TIME: Final = re.compile(PUBLISHED_PATTERN)
 _TOPIC_BYTES: Final = 65_535
 
 
