@@ -5,7 +5,7 @@ In: settings. Out: values. Refused, with ValueError: settings that MQTT or commo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
@@ -44,11 +44,15 @@ class Outbox(Protocol):
     #: Called whenever `waiting` may have more to give.
     on_put: Callable[[], None] | None
 
-    def waiting(self, after: int, most: int) -> list[Entry]:
+    def waiting(self, after: int, most: int) -> Sequence[Entry]:
         """The next entries above `after`, in order and without gaps, `most` of them or fewer; none that `done` was
         called for. Empty: there are none, or they are being read from the disk and `on_put` will be called. What was
         given out is not dropped for room or age.
         """
+        ...
+
+    async def fetch(self, after: int, most: int) -> Sequence[Entry]:
+        """`waiting`, but waits for the disk: empty means that there are none."""
         ...
 
     def released(self, seq: int) -> Awaitable[None]:
@@ -61,6 +65,14 @@ class Outbox(Protocol):
 
     def done(self, seq: int) -> None:
         """The broker has it, or it was given up: the entry goes. Numbers that are unknown or were done do nothing."""
+        ...
+
+    def note(self, key: str, value: str | None) -> Awaitable[None]:
+        """A small fact that outlives the process; done when it is durable."""
+        ...
+
+    def notes(self, prefix: str = "") -> Awaitable[Mapping[str, str]]:
+        """The facts whose key begins so."""
         ...
 
 
