@@ -22,12 +22,11 @@ from evcore.mqtt.command import (
     Command,
     Malformed,
     Reading,
-    frame,
     key,
     parse,
     parse_call,
-    result,
 )
+from evcore.mqtt.command_results import frame, result
 
 READING = Reading(bytes=4096, lifetime=60.0, longest=3600.0, timeout=120.0)
 NOW = 1_800_000_000.0

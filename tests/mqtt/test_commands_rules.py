@@ -82,8 +82,9 @@ class Spool:
 
     def started(self, id: str) -> Awaitable[None]:
         def write() -> None:
-            old = self.world.commands[id]
-            self.world.commands[id] = Journaled(id, old.topic, old.body, True)
+            if id in self.world.commands:
+                old = self.world.commands[id]
+                self.world.commands[id] = Journaled(id, old.topic, old.body, True)
 
         return self._write(write)
 
@@ -93,7 +94,7 @@ class Spool:
         assert qos_class == "command"
 
         def write() -> bool:
-            self.world.commands.pop(id)
+            self.world.commands.pop(id, None)
             self.world.outcomes[id] = outcome
             self.world.messages.extend(messages)
             return True
@@ -149,7 +150,7 @@ class Life:
         self.clock = Clock()
         self.subscribed: list[tuple[str, int]] = []
         self.acks: list[str] = []
-        options = options or CommandOptions(allow=("*",), **more)
+        options = options or CommandOptions(allow=("*",), **{"reconnecting": 0.0, **more})
         self.commands = Commands(self, self.spool, self.stations, options, clock=self.clock)
 
     def subscribe(self, filter: str, qos: int = 1) -> None:
@@ -346,6 +347,44 @@ async def test_a_result_that_is_too_long() -> None:
     assert result["status"] == "accepted"
     assert "payload" not in result
     assert "1128 bytes" in result["message"]
+
+
+async def test_stations_come_back_after_a_restart() -> None:
+    life = Life(reconnecting=30.0)
+    await life.commands.start()
+    for code in ("offline", "unknown-station"):
+        life.stations.outcome = Outcome(status="refused", code=code)
+        life.say(command(code), code)
+        assert await life.results() == []
+    life.stations.outcome = ACCEPTED
+    async with asyncio.timeout(20):
+        while len(await life.results()) < 2:  # noqa: ASYNC110 - stations are tried again after a while
+            await asyncio.sleep(0.05)
+    assert {result["status"] for result in await life.results()} == {"accepted"}
+
+
+async def test_no_command_waits_for_a_station_beyond_its_time() -> None:
+    life = Life(reconnecting=30.0)
+    await life.commands.start()
+    life.stations.outcome = Outcome(status="refused", code="offline")
+    life.say(command(ttl=5))
+    assert await life.results() == []
+    life.clock.now += 6
+    async with asyncio.timeout(20):
+        while not await life.results():  # noqa: ASYNC110 - stations are tried again after a while
+            await asyncio.sleep(0.05)
+    assert [result["code"] for result in await life.results()] == ["offline"]
+
+
+async def test_stopped_while_it_waits_for_its_station() -> None:
+    """It was not sent, and is not called unknown."""
+    life = Life(reconnecting=30.0)
+    await life.commands.start()
+    life.stations.outcome = Outcome(status="refused", code="offline")
+    life.say(command())
+    await life.settle()
+    await life.commands.stop(0.01)
+    assert [result["code"] for result in await life.results()] == ["offline"]
 
 
 # Refused

@@ -1,9 +1,8 @@
-"""One command of a broker's client: from its bytes to a `Command`, and the JSON of its result.
+"""One command of a broker's client: from its bytes to a `Command`.
 
 Comes in: bodies of the command topic, raw CALL frames, the journal's own copy. Goes out: a command whose every part is
-of the right type and bounded, or `Malformed` with one sentence that repeats nothing of what came; results as JSON
-objects and as OCPP-J frames. Refused: what is not JSON, not an object, has a name twice, a name nobody knows, too many
-levels or bytes, parts of the wrong type.
+of the right type and bounded. Refused, as `Malformed` with one sentence that repeats nothing of what came: what is not
+JSON, not an object, has a name twice, a name nobody knows, too many levels or bytes, parts of the wrong type.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NoReturn, Self
 
-from evcore.bus.orders import Order, Outcome
+from evcore.bus.orders import Order
 
-__all__ = ["MAX_CORRELATION", "MAX_ID", "Command", "Malformed", "Reading", "frame", "parse", "parse_call", "result"]
+__all__ = ["MAX_CORRELATION", "MAX_ID", "Command", "Malformed", "Reading", "key", "parse", "parse_call"]
 
 #: Bounds of what is repeated in a result: characters of an id and an action, bytes of the correlation data and of the
 #: topic for the reply. A command that needs more is malformed.
@@ -37,15 +35,6 @@ _ID: Final = re.compile(r"[!-~]+")
 _ACTION: Final = re.compile(r"[A-Za-z0-9]+")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _MEMBERS: Final = frozenset({"id", "action", "payload", "expires", "ttl", "timeout", "reply"})
-
-#: OCPP error codes for orders that never reached the station, for those who speak in frames; spelled the same in all
-#: versions.
-_ERRORS: Final = {
-    "invalid-payload": "PropertyConstraintViolation",
-    "malformed": "ProtocolError",
-    "not-allowed": "SecurityError",
-    "unsupported-action": "NotSupported",
-}
 
 
 class Malformed(ValueError):
@@ -287,34 +276,3 @@ def _time(value: Any) -> float:
         except (ValueError, OverflowError):
             pass
     raise ValueError("expires must be a time as in RFC 3339, with its offset: 2026-11-20T12:00:00Z")
-
-
-# Results
-
-
-def result(station: str, id: str | None, action: str | None, outcome: Outcome, now: float) -> dict[str, Any]:
-    """The result as a JSON object; what there is nothing to say about is left out. `now`: Unix time."""
-    values: dict[str, Any] = {
-        "id": id,
-        "station": station,
-        "action": action,
-        "status": outcome.status,
-        "code": outcome.code,
-        "message": outcome.message,
-        "payload": outcome.payload,
-        "violations": list(outcome.violations) or None,
-        "time": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-    }
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def frame(values: Mapping[str, Any]) -> list[Any]:
-    """A result of `result` as an OCPP-J frame: CALLRESULT where the station gave one, else CALLERROR. A CALL without an
-    id is answered with the id -1, as OCPP 2.1 does (Part 4 section 4.2.3).
-    """
-    if values["status"] in ("accepted", "rejected"):
-        return [3, values["id"], values.get("payload", {})]
-    code = values.get("code")
-    if values["status"] != "error" or code == "invalid":
-        code = _ERRORS.get(code or "", "GenericError")
-    return [4, values.get("id", "-1"), code, values.get("message", ""), {}]

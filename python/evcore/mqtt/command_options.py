@@ -38,6 +38,9 @@ class CommandOptions:
     longest_lifetime: float = 86_400.0
     #: Seconds a command may give the station for its answer at most.
     longest_timeout: float = 300.0
+    #: Seconds after the start in which a command waits for a station that is not here: after a restart of the server
+    #: they all have to come back.
+    reconnecting: float = 60.0
     #: Bytes of a command, and of a result; a result that is longer goes without the station's payload.
     command_bytes: int = 262_144
     result_bytes: int = 262_144
@@ -59,7 +62,7 @@ class CommandOptions:
             value = getattr(self, field.name)
             if field.name in ("allow", "raw", "replies", "qos"):
                 continue
-            if not (math.isfinite(value) and (value > 0 or (field.name == "answers" and value == 0))):
+            if not (math.isfinite(value) and (value > 0 or (field.name in ("answers", "reconnecting") and value == 0))):
                 raise ValueError(f"{field.name} must be above 0, not {value!r}")
 
     @property

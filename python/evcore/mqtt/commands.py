@@ -29,10 +29,11 @@ from functools import partial
 from time import monotonic
 from typing import Any, Final, Protocol, TypeVar
 
-from evcore.bus.orders import Order, Orders, Outcome
+from evcore.bus.orders import Orders, Outcome
 from evcore.csms.payload import printable
-from evcore.mqtt.command import MAX_CORRELATION, Command, Malformed, frame, key, parse, parse_call, result
+from evcore.mqtt.command import MAX_CORRELATION, Command, Malformed, key, parse, parse_call
 from evcore.mqtt.command_options import Allowed, CommandOptions, Replies
+from evcore.mqtt.command_results import Address, messages, refused, result
 from evcore.mqtt.message import Message, Received
 from evcore.mqtt.spool.errors import SpoolClosed, SpoolError
 from evcore.mqtt.spool.seams import Inbox
@@ -50,6 +51,9 @@ T = TypeVar("T")
 #: Seconds between attempts to write to a journal that fails: doubled from the first to the last.
 RETRY_FIRST: Final = 0.25
 RETRY_MOST: Final = 10.0
+
+#: Seconds between attempts to reach a station that may be about to come back.
+AGAIN_SECONDS: Final = 0.5
 
 #: Seconds between two lines about commands that were not carried out.
 REPORT_SECONDS: Final = 10.0
@@ -94,22 +98,14 @@ class _Receipt:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """A command that is waited for. `journaled`: whether it is new to the journal."""
+    """A command that is waited for. `journaled`: whether it is new to the journal. `fate`: what is to be said of it if
+    this process ends now; None before its start is in the journal, and when it has its outcome.
+    """
 
     command: Command
     journaled: asyncio.Future[bool]
     receipts: list[_Receipt] = field(default_factory=list)
-    started: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Address:
-    """Where a result goes."""
-
-    station: str
-    reply: str | None = None
-    correlation: bytes | None = None
-    raw: bool = False
+    fate: Outcome | None = None
 
 
 class Commands:
@@ -141,6 +137,7 @@ class Commands:
             self._kinds.add(topics.raw_call_filter, "call")
         self._rate = Rate(options.answers, options.answers_burst)
         self._full = 0.0
+        self._settled = 0.0
         self._jobs: dict[str, _Job] = {}
         self._queues: dict[str, deque[_Job]] = {}
         self._receipts: deque[_Receipt] = deque()
@@ -165,6 +162,7 @@ class Commands:
 
         Raises SpoolError when the journal cannot be read.
         """
+        self._settled = monotonic() + self.options.reconnecting
         for left in await self._spool.unfinished():
             try:
                 self._take_up(left.id, left.body, left.started)
@@ -190,11 +188,10 @@ class Commands:
         if self._workers:
             await asyncio.wait(self._workers)
         for job in busy:
-            if job.started:
-                outcome = Outcome(status="unknown", message="the server was stopped before the answer came")
+            if job.fate is not None:
                 with contextlib.suppress(SpoolError, TimeoutError):
                     async with asyncio.timeout(grace):
-                        await self._finish(job.command, outcome)
+                        await self._finish(job.command, job.fate)
         if self._writers:
             await asyncio.wait(self._writers, timeout=grace)
         for task in self._writers:
@@ -244,8 +241,8 @@ class Commands:
                     correlation=message.correlation,
                 )
         except Malformed as error:
-            address = _Address(station=station, correlation=correlation, raw=raw)
-            self._refuse(receipt, address, error.id, error.action, _refused("malformed", str(error)))
+            address = Address(station=station, correlation=correlation, raw=raw)
+            self._refuse(receipt, address, error.id, error.action, refused("malformed", str(error)))
             return
         job = self._jobs.get(command.key)
         if job is not None:
@@ -256,40 +253,40 @@ class Commands:
             else:
                 job.receipts.append(receipt)
             return
-        address, refused = self._judge(message, command, now)
-        if refused is not None:
-            self._refuse(receipt, address, command.id, command.action, refused)
+        address, outcome = self._judge(message, command, now)
+        if outcome is not None:
+            self._refuse(receipt, address, command.id, command.action, outcome)
             return
         job = _Job(command, asyncio.get_running_loop().create_future(), [receipt])
         self._jobs[command.key] = job
         self._enqueue(job)
         self._write(self._journal(job, message.topic))
 
-    def _judge(self, message: Received, command: Command, now: float) -> tuple[_Address, Outcome | None]:
+    def _judge(self, message: Received, command: Command, now: float) -> tuple[Address, Outcome | None]:
         """Where the result goes, and why the command is not carried out."""
         fault = None
         if command.reply is not None and command.reply != self._topics.result(command.station):
             fault = self._replies.fault(command.reply)
-        address = _address(command) if fault is None else _address(command, reply=None)
+        address = Address.of(command) if fault is None else Address.of(command, reply=None)
         if message.retain:
-            return address, _refused("retained", "a retained command would be carried out again and again")
+            return address, refused("retained", "a retained command would be carried out again and again")
         if not self._allowed.permits(command.station, command.action):
-            return address, _refused("not-allowed", "this command is not allowed here")
+            return address, refused("not-allowed", "this command is not allowed here")
         if fault is not None:
-            return address, _refused("not-allowed", fault)
+            return address, refused("not-allowed", fault)
         if command.expires <= now:
-            return address, _refused("too-late", "the command's time was over when it came")
+            return address, refused("too-late", "the command's time was over when it came")
         queue = self._queues.get(command.station)
         if queue is not None and len(queue) >= self.options.station_queue:
-            return address, _refused("busy", f"{len(queue)} commands for this station are waiting already")
+            return address, refused("busy", f"{len(queue)} commands for this station are waiting already")
         if len(self._jobs) >= self.options.queue:
-            return address, _refused("busy", f"{len(self._jobs)} commands are waiting already")
+            return address, refused("busy", f"{len(self._jobs)} commands are waiting already")
         return address, None
 
     # -- not carried out ----------------------------------------------------------------------------------------------
 
     def _refuse(
-        self, receipt: _Receipt, address: _Address, id: str | None, action: str | None, outcome: Outcome
+        self, receipt: _Receipt, address: Address, id: str | None, action: str | None, outcome: Outcome
     ) -> None:
         self._report(f"a command for {printable(address.station, 64)} was refused: {outcome.message}")
         if not self._may_answer():
@@ -298,7 +295,7 @@ class Commands:
         self._write(self._answer_refused(receipt, address, id, action, outcome))
 
     async def _answer_refused(
-        self, receipt: _Receipt, address: _Address, id: str | None, action: str | None, outcome: Outcome
+        self, receipt: _Receipt, address: Address, id: str | None, action: str | None, outcome: Outcome
     ) -> None:
         text = json.dumps(result(address.station, id, action, outcome, self._clock()))
         if id is None:
@@ -315,7 +312,7 @@ class Commands:
                 await self._repeat(name, address)
         self._acknowledge(receipt)
 
-    async def _repeat(self, name: str, address: _Address) -> None:
+    async def _repeat(self, name: str, address: Address) -> None:
         """An id came again: its result too, if there is one by now."""
         self.counts.repeated += 1
         text = await self._insist(partial(self._spool.outcome, name))
@@ -351,7 +348,7 @@ class Commands:
         job.journaled.set_result(state == "new")
         if state == "known":
             if self._may_answer():
-                await self._repeat(name, _address(command))
+                await self._repeat(name, Address.of(command))
             else:
                 self.counts.unanswered += 1
         for receipt in job.receipts:
@@ -391,21 +388,29 @@ class Commands:
         command = job.command
         if command.expires > self._clock():
             await self._insist(partial(self._spool.started, command.key))
-            job.started = True
-            outcome = await self._carry_out(command.order)
-            job.started = False
+            outcome = await self._carry_out(job)
         else:
             outcome = Outcome(status="expired", message="its time was over before it could be sent")
         await self._finish(command, outcome)
 
-    async def _carry_out(self, order: Order) -> Outcome:
-        if order.expires is not None and order.expires <= self._clock():
-            return Outcome(status="expired", message="its time was over before it could be sent")
-        try:
-            return await self._orders.carry_out(order)
-        except Exception:
-            log.exception("%s: %s failed", printable(order.station, 64), order.action)
-            return Outcome(status="unknown", message="the server failed at it")
+    async def _carry_out(self, job: _Job) -> Outcome:
+        """The outcome of a command whose start is in the journal. A station that is not here is waited for as long as
+        all have to come back.
+        """
+        order = job.command.order
+        while True:
+            job.fate = _STOPPED
+            try:
+                outcome = await self._orders.carry_out(order)
+            except Exception:
+                log.exception("%s: %s failed", printable(order.station, 64), order.action)
+                outcome = Outcome(status="unknown", message="the server failed at it")
+            if outcome.code not in _AWAY or monotonic() >= self._settled or job.command.expires <= self._clock():
+                job.fate = None
+                return outcome
+            # It was not sent: it may be tried again, and that is what is said of it if there is no time to.
+            job.fate = outcome
+            await asyncio.sleep(AGAIN_SECONDS)
 
     async def _finish(self, command: Command, outcome: Outcome) -> None:
         text = json.dumps(result(command.station, command.id, command.action, outcome, self._clock()))
@@ -417,7 +422,7 @@ class Commands:
             )
             text = json.dumps(result(command.station, command.id, command.action, short, self._clock()))
         told = outcome.code != "unknown-station" or self._may_answer()
-        await self._settle(command.key, text, _address(command), told=told)
+        await self._settle(command.key, text, Address.of(command), told=told)
         self._count(outcome)
 
     # -- after a restart ----------------------------------------------------------------------------------------------
@@ -430,7 +435,7 @@ class Commands:
         if "refused" in values:
             told = json.loads(values["refused"])
             correlation = values["correlation"]
-            address = _Address(
+            address = Address(
                 station=told["station"],
                 reply=values["reply"],
                 correlation=None if correlation is None else bytes.fromhex(correlation),
@@ -443,7 +448,7 @@ class Commands:
             message = "the server ended before the answer came; it may have been carried out"
             self._write(self._finish(command, Outcome(status="unknown", message=message)))
         elif not self._allowed.permits(command.station, command.action):
-            self._write(self._finish(command, _refused("not-allowed", "this command is not allowed here any more")))
+            self._write(self._finish(command, refused("not-allowed", "this command is not allowed here any more")))
         else:
             journaled = asyncio.get_running_loop().create_future()
             journaled.set_result(True)
@@ -470,38 +475,16 @@ class Commands:
             await asyncio.sleep(wait)
             wait = min(2 * wait, RETRY_MOST)
 
-    async def _settle(self, name: str, text: str, address: _Address, *, told: bool = True) -> None:
+    async def _settle(self, name: str, text: str, address: Address, *, told: bool = True) -> None:
         """The outcome and the messages that tell it, in one transaction."""
-        messages = self._messages(text, address) if told else []
+        told_by = messages(text, address, self._topics, self.options.qos) if told else []
         self.counts.unanswered += not told
-        if not await self._insist(partial(self._spool.finish, name, text, messages)):
+        if not await self._insist(partial(self._spool.finish, name, text, told_by)):
             self.counts.lost += 1
 
-    async def _publish(self, text: str, address: _Address) -> None:
-        for message in self._messages(text, address):
+    async def _publish(self, text: str, address: Address) -> None:
+        for message in messages(text, address, self._topics, self.options.qos):
             await self._insist(partial(self._spool.put, message, qos_class="command", id=uuid.uuid4().hex))
-
-    def _messages(self, text: str, address: _Address) -> list[Message]:
-        topics, qos = self._topics, self.options.qos
-        own = topics.result(address.station)
-        to = [own] if address.reply is None or address.reply == own else [own, address.reply]
-        payload = text.encode()
-        messages = [
-            Message(topic, payload, qos=qos, content_type="application/json", correlation=address.correlation)
-            for topic in to
-        ]
-        if address.raw:
-            call = json.dumps(frame(json.loads(text)), separators=(",", ":")).encode()
-            messages.append(
-                Message(
-                    topics.raw(address.station, "result"),
-                    call,
-                    qos=qos,
-                    content_type="application/json",
-                    correlation=address.correlation,
-                )
-            )
-        return messages
 
     def _count(self, outcome: Outcome) -> None:
         self.counts.outcomes[outcome.status] += 1
@@ -515,13 +498,9 @@ class Commands:
             receipts.popleft().message.ack()
 
 
-def _refused(code: str, message: str) -> Outcome:
-    return Outcome(status="refused", code=code, message=message)
-
-
-def _address(command: Command, **changed: Any) -> _Address:
-    values = {"reply": command.reply, "correlation": command.correlation, **changed}
-    return _Address(station=command.station, raw=command.raw, **values)
+#: Codes of stations that may be about to come back.
+_AWAY: Final = ("offline", "unknown-station")
+_STOPPED: Final = Outcome(status="unknown", message="the server was stopped before the answer came")
 
 
 def _hex(data: bytes | None) -> str | None:
