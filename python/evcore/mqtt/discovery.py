@@ -34,7 +34,7 @@ NOTE: Final = "discovery/"
 
 
 class Sensor(NamedTuple):
-    """How Home Assistant shows a single value. `always`: also before it was seen, at every connector."""
+    """How Home Assistant shows a single value. `always`: also before it was seen, at every EVSE."""
 
     name: str
     device_class: str | None = None
@@ -67,8 +67,11 @@ _UNSAFE: Final = re.compile("[^A-Za-z0-9-]")
 
 def object_id(station: str) -> str:
     """A name Home Assistant takes in its topics: letters, digits, `-` and `_`, different for different stations."""
-    plain = _UNSAFE.sub(lambda found: "".join(f"_{byte:02X}" for byte in found[0].encode("utf-8", "replace")), station)
-    return f"evcore_{plain}"
+    return f"evcore_{_UNSAFE.sub(_escape, station)}"
+
+
+def _escape(found: re.Match[str]) -> str:
+    return "".join(f"_{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
 
 
 def device(
@@ -250,7 +253,8 @@ def _look(charger: Charger, seen: dict[str, int]) -> None:
     for change in charger.values or ():
         bit = 1 << change.field if change.payload and change.field in _SENSORS else 0
         found = seen.get(change.instance, 0) | bit
-        if found and change.instance != "0":
+        # The station, and second connectors of an EVSE, are not measured as a rule.
+        if found and change.instance != "0" and "-" not in change.instance:
             found |= _ALWAYS
         if found:
             seen[change.instance] = found

@@ -15,6 +15,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic, time
 from typing import Any, Final, Protocol
 
@@ -147,12 +148,11 @@ class Publisher:
         self._detach = [self._bus.attach(one, self.take) for one in self._filters()]
         if self.options.discovery:
             self._session.subscribe(self._discovery.birth_topic, 1)
-        work = [self._work(), self._sites.run()]
+        work: list[Callable[[], Coroutine[Any, Any, None]]] = [self._work, self._sites.run]
         if before:
-            work.append(self._settle(before))
-        if interval := self.options.heartbeat_interval:
-            backlog = self._backlog
-            work.append(beat(self._bus, self.options.node, interval, stations=lambda: self.stations, backlog=backlog))
+            work.append(partial(self._settle, before))
+        if self.options.heartbeat_interval:
+            work.append(self._beat)
         self._tasks = [asyncio.create_task(_surviving(one)) for one in work]
         self._wake.set()
 
@@ -175,8 +175,14 @@ class Publisher:
         topics = [kind.topic for kind in KINDS.values() if raw or kind.body is not RawFrame]
         return dict.fromkeys(re.sub(r"\{\w+\}", "+", topic) for topic in topics)
 
-    def _backlog(self) -> int:
-        return self._spool.backlog.messages + len(self._waiting)
+    async def _beat(self) -> None:
+        await beat(
+            self._bus,
+            self.options.node,
+            self.options.heartbeat_interval,
+            stations=lambda: self.stations,
+            backlog=lambda: self._spool.backlog.messages + len(self._waiting),
+        )
 
     # -- what the connection says --------------------------------------------------------------------------------------
 
@@ -412,9 +418,9 @@ class _Kept:
             self._future.exception()
 
 
-async def _surviving(work: Coroutine[Any, Any, None]) -> None:
+async def _surviving(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """A task that ends by mistake says so."""
     try:
-        await work
+        await work()
     except Exception:
         log.exception("A task of the publisher ended")
