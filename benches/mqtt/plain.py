@@ -17,6 +17,7 @@ import logging
 import secrets
 import signal
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,6 +29,25 @@ log = logging.getLogger("plain")
 
 #: Seconds until the next try; the guide has 5.
 INTERVAL = 1.0
+
+
+def event(station: str, action: str, payload: Any) -> tuple[str, dict[str, Any]]:
+    """Topic and body, in the form in which evcore publishes the same message."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    head: dict[str, Any] = {"id": secrets.token_hex(13), "time": now, "station": station}
+    if action == "StatusNotification":
+        connector = {
+            "evse": payload["connectorId"],
+            "connector": 1,
+            "status": payload["status"],
+            "info": payload.get("info"),
+            "vendor_error": payload.get("vendorErrorCode"),
+            "time": payload.get("timestamp"),
+        }
+        described = {"online": True, "version": "ocpp1.6", "vendor": "Northgrid", "model": "KX22", "boot": "Accepted"}
+        return f"chargers/{station}/status", head | {"kind": "charger.status", **described, "connectors": [connector]}
+    kind = {"kind": "transaction.updated", "action": action, "sequence": payload.get("seqNo")}
+    return f"chargers/{station}/events", head | kind
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -61,22 +81,15 @@ async def main(options: argparse.Namespace) -> None:
         background.add(task)
         task.add_done_callback(background.discard)
 
-    async def publish(topic: str, payload: str) -> None:
+    async def publish(topic: str, payload: str, *, retain: bool) -> None:
         try:
-            await client.publish(topic, payload, qos=options.qos)
+            await client.publish(topic, payload, qos=options.qos, retain=retain)
         except aiomqtt.MqttError as error:
             log.warning("not published: %s", error)
 
     async def tell(station: str, action: str, payload: Any) -> None:
-        body = {
-            "id": secrets.token_hex(13),
-            "kind": "transaction.updated",
-            "station": station,
-            "action": action,
-            "sequence": payload.get("seqNo"),
-            "payload": payload,
-        }
-        work = publish(f"chargers/{station}/events", json.dumps(body, separators=(",", ":")))
+        topic, body = event(station, action, payload)
+        work = publish(topic, json.dumps(body, separators=(",", ":")), retain=topic.endswith("/status"))
         if options.hand_over == "forget":
             begin(work)
         else:

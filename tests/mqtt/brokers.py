@@ -159,7 +159,7 @@ class MosquittoOptions:
         expired: the server shows a certificate whose time is over.
     max_inflight: outstanding QoS 1/2 messages per client, both ways (0: no limit). max_queued: how many more are kept
         for a client that is away or slow.
-    extra: further lines.
+    quiet: it logs errors alone. extra: further lines.
     """
 
     persistence: bool = True
@@ -170,6 +170,7 @@ class MosquittoOptions:
     expired: bool = False
     max_inflight: int | None = None
     max_queued: int | None = None
+    quiet: bool = False
     extra: tuple[str, ...] = ()
 
 
@@ -201,7 +202,7 @@ class Mosquitto(Process):
         options = self.options
         if os.geteuid() == 0:
             yield "user root"  # it would become `mosquitto`, who may not write into this folder
-        yield from ("per_listener_settings false", "log_dest stderr", "log_type all", "log_timestamp true")
+        yield from ("per_listener_settings false", "log_dest stderr", f"log_type {'error' if options.quiet else 'all'}")
         yield from ("allow_zero_length_clientid true", "set_tcp_nodelay true")
         if options.persistence:
             yield f"persistence true\npersistence_location {self.folder}/\npersistence_file {self.name}.db"
