@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from evcore.bus import KINDS, Bus, NotKept
 from evcore.bus import bodies as b
-from evcore.mqtt import availability
+from evcore.bus.schema import FOLDER
+from evcore.mqtt import availability, charger
 from evcore.mqtt.message import Message, Received
 from evcore.mqtt.publish_options import PublishOptions
 from evcore.mqtt.spool import SpoolFull, SpoolNoRoom
 from evcore.mqtt.topics import TopicOptions
 from tests.mqtt.fakes import Disk, Rig
+
+#: Schemas of what is no event of the bus.
+OWN = Path(charger.__file__).parent / "schemas"
 
 ONLINE = b.StationOnline(station="CP1", version="ocpp1.6", address="192.0.2.7:50000")
 OFFLINE = b.StationOffline(station="CP1", version="ocpp1.6")
@@ -78,6 +84,13 @@ def options(**changes: Any) -> PublishOptions:
     return PublishOptions(**{"node": "n1", "heartbeat_interval": 0, **changes})
 
 
+def judge(name: str, values: Any) -> None:
+    """Raises what is wrong by the schema of that name."""
+    file = OWN / f"{name}.json"
+    text = (file if file.exists() else FOLDER / f"{name}.json").read_text("utf-8")
+    Draft202012Validator(json.loads(text)).validate(values)
+
+
 def test_the_table_has_every_kind() -> None:
     assert {type(row[0]) for row in TABLE} == set(KINDS)
 
@@ -102,7 +115,9 @@ async def test_json(row: tuple[Any, str, str, bool]) -> None:
     values = json.loads(message.payload)
     if body is FRAME:
         assert message.payload.decode() == body.frame
-    elif body is DEVICE:
+        return
+    judge("device.value" if body is DEVICE else kind, values)
+    if body is DEVICE:
         assert values == {"value": -12.5, "unit": "W", "quality": "good"}
     elif kind == "charger.status":
         assert (values["id"], values["kind"], values["published"]) == (event.id, kind, event.json()["published"])
@@ -177,6 +192,7 @@ async def test_the_snapshot_grows() -> None:
         rig.bus.publish(STATUS)
         rig.bus.publish(b.ConnectorStatus(station="CP1", evse=0, connector=1, status="Available"))
         values = json.loads(rig.disk.last()["chargers/CP1/status"])
+        judge("charger.status", values)
         for name in ("id", "kind", "published"):
             del values[name]
         assert values == {

@@ -62,7 +62,7 @@ class Charger:
         return True
 
     def snapshot(self, station: str) -> dict[str, Any]:
-        """The station as JSON values: docs/schemas/charger.status.json, without the head."""
+        """The station as JSON values: schemas/charger.status.json, without its head."""
         found: dict[str, Any] = {"station": station, "online": self.online}
         if self._version:
             found["version"] = self._version
