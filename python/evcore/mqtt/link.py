@@ -101,7 +101,7 @@ _OURS: Final = frozenset(
 
 
 class End(NamedTuple):
-    """How a connection ended. `broker`: the other side did it (closed, reset, DISCONNECT). `code`: of its DISCONNECT."""
+    """How a connection ended. `broker`: the other side did it (closed, reset, DISCONNECT); `code` of its DISCONNECT."""
 
     sentence: str
     broker: bool = False
@@ -161,18 +161,18 @@ def _will(options: SessionOptions, *, five: bool) -> aiomqtt.Will | None:
     return aiomqtt.Will(will.topic, will.payload, will.qos, will.retain, properties)
 
 
-def _connect_properties(options: SessionOptions) -> Properties:
+def _connect_properties(options: SessionOptions, *, clean: bool) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = options.session_expiry
+    properties.SessionExpiryInterval = 0 if clean else options.session_expiry
     properties.ReceiveMaximum = options.receive_maximum
     properties.MaximumPacketSize = options.receive_bytes
     return properties
 
 
 class Link:
-    """`clean`: the broker is to forget what it keeps of us. On 3.1.1 it will not keep anything of such a connection."""
+    """`clean`: the broker is to forget what it keeps of us, and to keep nothing of this connection."""
 
-    def __init__(self, options: SessionOptions, address: Address, events: Events, *, clean: bool) -> None:
+    def __init__(self, options: SessionOptions, address: Address, events: Events, *, clean: bool = False) -> None:
         self.address = address
         #: Done when the connection is over, with the reason.
         self.ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
@@ -237,10 +237,10 @@ class Link:
                 password=password,
                 identifier=options.identifier,
                 protocol=aiomqtt.ProtocolVersion.V5 if five else aiomqtt.ProtocolVersion.V311,
-                will=_will(options, five=five),
+                will=None if self._clean else _will(options, five=five),
                 clean_session=None if five else self._clean,
                 clean_start=self._clean if five else MQTT_CLEAN_START_FIRST_ONLY,
-                properties=_connect_properties(options) if five else None,
+                properties=_connect_properties(options, clean=self._clean) if five else None,
                 keepalive=options.keepalive,
                 timeout=options.connect_timeout,
                 logger=_quiet,

@@ -83,6 +83,7 @@ class Session:
         self._link: Link | None = None
         self._up = False
         self._since: float | None = None
+        self._resumed = False
         self._error: str | None = None
         # Filters that are wanted, those the present connection has, those it has to give up; refusals by filter.
         self._wanted: dict[str, int] = {}
@@ -101,7 +102,8 @@ class Session:
     def state(self) -> State:
         link = self._link
         address = str(link.address) if self._up and link is not None else None
-        return State(self._up, address, self._since if self._up else None, self._error, tuple(self._refused.items()))
+        since = self._since if self._up else None
+        return State(self._up, address, since, self._error, tuple(self._refused.items()), self._up and self._resumed)
 
     # What the program asks for
 
@@ -205,13 +207,13 @@ class Session:
         return await self._serve(link, granted)
 
     async def _open(self, address: Address) -> tuple[Link, Granted]:
-        clean = await self._standing.must_be_clean(address)
-        if clean and self.options.version == "3.1.1":
-            # A clean session of 3.1.1 ends with its connection: it makes room for one that stays (§3.1.2.4).
+        if await self._standing.must_be_clean(address):
+            # Makes room for a session that stays: 3.1.1 has none that begins clean and is kept (§3.1.2.4), and
+            # Mosquitto does not save one of MQTT 5 before it is taken up again.
             wash = Link(self.options, address, self, clean=True)
             await wash.open(self._dialer, await self._password(address))
             await wash.leave(_GOODBYE)
-        link = Link(self.options, address, self, clean=clean and self.options.version == "5")
+        link = Link(self.options, address, self)
         password = await self._password(address)
         self._link = link
         try:
@@ -276,6 +278,7 @@ class Session:
             await self._out.direct(link, self.options.birth, granted)
         self._up = True
         self._since = self._clock()
+        self._resumed = granted.session_present
         self._error = None
         self.counts.connects += 1
         known = "the session goes on" if granted.session_present else "a new session"
