@@ -4,8 +4,8 @@ In: templates from the settings, names of stations and other things from outside
 filters to subscribe to, the station that a topic of a command names. Refused, with TemplateError when the bridge
 starts: a template that is no MQTT topic, has names it cannot fill or lacks one it needs, or could meet another one.
 
-A `{name}` is a whole level, and what fills it is escaped by `evcore.bus.topic.level`, so no name leaves its level and
-no two names share one.
+A `{name}` is a whole level, and what fills it is escaped as on the bus (`evcore.bus.topic.level`), and so are `*` and
+`>`, which nats-server takes for wildcards: no name leaves its level, and no two names share one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ _RULES: Final[dict[str, _Rule]] = {
     "raw": _Rule(frozenset({"station", "direction"})),
     "raw_call": _STATION,
 }
+
+#: What a broker takes for more than a character, beyond what MQTT does.
+_FOREIGN: Final = {"*": "%2A", ">": "%3E"}
 
 #: Levels that can hold these texts only.
 _VALUES: Final[dict[str, frozenset[str]]] = {"direction": frozenset({"in", "out"})}
@@ -99,35 +102,37 @@ class Topics:
         self._raw_call = _levels(self._templates["raw_call"])
 
     def status(self, station: str) -> str:
-        return self._status(station=level(station))
+        return self._status(station=_escape(station))
 
     def metrics(self, station: str, evse: int | None) -> str:
-        return self._metrics(station=level(station), evse=evse or 0)
+        return self._metrics(station=_escape(station), evse=evse or 0)
 
     def events(self, station: str, kind: str) -> str:
-        return self._events(station=level(station), kind=level(kind))
+        return self._events(station=_escape(station), kind=_escape(kind))
 
     def availability(self, station: str) -> str:
-        return self._availability(station=level(station))
+        return self._availability(station=_escape(station))
 
     def result(self, station: str) -> str:
-        return self._templates["result"].format(station=level(station))
+        return self._templates["result"].format(station=_escape(station))
 
     def device(self, device: str, type: str, instance: str, field: str) -> str:
-        return self._device(device=level(device), type=level(type), instance=level(instance), field=level(field))
+        return self._device(
+            device=_escape(device), type=_escape(type), instance=_escape(instance), field=_escape(field)
+        )
 
     def site(self, site: str) -> str:
-        return self._templates["site"].format(site=level(site))
+        return self._templates["site"].format(site=_escape(site))
 
     def heartbeat(self, node: str) -> str:
-        return self._templates["heartbeat"].format(node=level(node))
+        return self._templates["heartbeat"].format(node=_escape(node))
 
     def node(self, node: str) -> str:
         """Where this node says that it is there: topic of its birth, its will and its farewell."""
-        return self._templates["node"].format(node=level(node))
+        return self._templates["node"].format(node=_escape(node))
 
     def raw(self, station: str, direction: str) -> str:
-        return self._templates["raw"].format(station=level(station), direction=level(direction))
+        return self._templates["raw"].format(station=_escape(station), direction=_escape(direction))
 
     @property
     def command_filter(self) -> str:
@@ -141,11 +146,11 @@ class Topics:
 
     def command(self, station: str) -> str:
         """Where commands to this station are expected."""
-        return self._templates["command"].format(station=level(station))
+        return self._templates["command"].format(station=_escape(station))
 
     def raw_call(self, station: str) -> str:
         """Where raw CALLs to this station are expected."""
-        return self._templates["raw_call"].format(station=level(station))
+        return self._templates["raw_call"].format(station=_escape(station))
 
     def command_station(self, topic: str) -> str | None:
         """The station a command's topic names; None for any other topic, and for a name that is not escaped as ours
@@ -171,7 +176,7 @@ def _check(setting: str, template: str, rule: _Rule) -> None:
     for part in template.split("/"):
         if ("{" in part or "}" in part) and not _NAME.fullmatch(part):
             raise TemplateError(f"{here}: a name in braces must be a whole level, which {part!r} is not")
-        if unfit := next((c for c in part if c in "+#" or c.isspace() or not c.isprintable()), None):
+        if unfit := next((c for c in part if c in "+#*>" or c.isspace() or not c.isprintable()), None):
             raise TemplateError(f"{here} must not contain {unfit!r}: no wildcards, spaces or control characters")
     if unknown := next((name for name in names if name not in allowed), None):
         known = ", ".join(f"{{{name}}}" for name in sorted(allowed)) or "none"
@@ -230,8 +235,25 @@ def _read(levels: list[str], topic: str) -> str | None:
             found = actual
         elif expected != actual:
             return None
+    return _unescape(found)
+
+
+def _escape(name: str) -> str:
+    text = level(name)
+    if "*" in text or ">" in text:
+        for character, escaped in _FOREIGN.items():
+            text = text.replace(character, escaped)
+    return text
+
+
+def _unescape(text: str) -> str | None:
+    """None for what `_escape` never gives: a name escaped in another way would be a second topic for one station."""
+    if "*" in text or ">" in text:
+        return None
+    # A `%` of the name itself is `%25` here, so these can only be ours.
+    for character, escaped in _FOREIGN.items():
+        text = text.replace(escaped, character)
     try:
-        # Only the spelling that `level` gives: a name escaped in another way would be a second topic for one station.
-        return unlevel(found) or None
+        return unlevel(text) or None
     except ValueError:
         return None
