@@ -44,7 +44,7 @@ build: .venv/.native ## Build the native module in release mode into .venv.
 ##@ Check
 
 # What lies beneath the codec, at its real peers or under attack, is the same on both backends: once is enough.
-beneath := tests/hostile tests/interop tests/integration/test_server_bench.py
+beneath := tests/hostile tests/interop tests/mqtt tests/integration/test_server_bench.py
 
 .PHONY: test
 test: lint test-rust test-both test-plain ## Everything a change must pass: linters, the core's tests, pytest on both backends.
@@ -151,8 +151,9 @@ bench-pages: .venv/.tools ## Paste the tables of the last `make bench` into READ
 ##@ House
 
 .PHONY: pages
-pages: .venv/.native ## Draw the tables of docs/endpoint.md from the code.
+pages: .venv/.native ## Draw the tables of docs/endpoint.md and docs/events.md from the code, and the events' schemas.
 	$(python) -m evcore.endpoint docs/endpoint.md
+	$(python) -m evcore.bus docs/events.md
 
 .PHONY: clean
 clean: ## Remove what was built: .venv, target, the native module, caches.
