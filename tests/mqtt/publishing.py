@@ -77,8 +77,8 @@ class Publishing:
     def _received(self, message: Received) -> None:
         assert self.publisher.received(message)
 
-    def _connected(self, *resumed: bool) -> None:
-        self.publisher.connected(*resumed)
+    def _connected(self) -> None:
+        self.publisher.connected(self.session.state.resumed)
 
 
 async def _main(port: int, folder: Path) -> None:

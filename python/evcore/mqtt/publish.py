@@ -117,7 +117,9 @@ class Publisher:
         self._waiting: dict[str, Outgoing] = {}
         self._all_again = False
         self._connects = 0
+        # Two, because everything once more takes minutes where there are many stations.
         self._wake = asyncio.Event()
+        self._wake_values = asyncio.Event()
         self._detach: list[Callable[[], None]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._next_report = 0.0
@@ -148,7 +150,7 @@ class Publisher:
         self._detach = [self._bus.attach(one, self.take) for one in self._filters()]
         if self.options.discovery:
             self._session.subscribe(self._discovery.birth_topic, 1)
-        work: list[Callable[[], Coroutine[Any, Any, None]]] = [self._work, self._sites.run]
+        work: list[Callable[[], Coroutine[Any, Any, None]]] = [self._catch_up, self._work, self._sites.run]
         if before:
             work.append(partial(self._settle, before))
         if self.options.heartbeat_interval:
@@ -195,6 +197,7 @@ class Publisher:
         if not resumed:
             self._discovery.renew()
         self._wake.set()
+        self._wake_values.set()
 
     def received(self, message: Received) -> bool:
         """Whether a message from the broker is meant for this side: Home Assistant's birth is."""
@@ -247,8 +250,7 @@ class Publisher:
                 self._send(one)
                 continue
             handed_over[qos_class] = handed_over.get(qos_class, 0) + 1
-            if kept is None:
-                kept = _Kept(self)
+            kept = kept or _Kept(self)
             try:
                 kept.add(self._spool.put(message, qos_class=qos_class, id=id), qos_class)
             except (OSError, ValueError) as error:
@@ -265,7 +267,7 @@ class Publisher:
         elif message.retain and (message.topic in waiting or len(waiting) < self.options.values_waiting):
             counts.replaced += message.topic in waiting
             if not waiting:
-                self._wake.set()
+                self._wake_values.set()
             waiting[message.topic] = outgoing
         else:
             counts.dropped[qos_class] = counts.dropped.get(qos_class, 0) + 1
@@ -301,7 +303,6 @@ class Publisher:
             await self._wake.wait()
             self._wake.clear()
             try:
-                await self._send_waiting()
                 if self._discovery.due:
                     await asyncio.sleep(LULL_SECONDS)
                     await self._discovery.round()
@@ -309,24 +310,24 @@ class Publisher:
                     await self._publish_again()
             except OSError as error:
                 self.lost("status", error)
-                self._try_later()
+                _later(self._wake)
 
-    def _try_later(self) -> None:
-        asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
-
-    async def _send_waiting(self) -> None:
-        """The values the broker was not told while it was away, the last one of each topic."""
-        waiting, counts = self._waiting, self.counts
-        while waiting:
-            topic, (message, qos_class) = next(iter(waiting.items()))
-            if not self._session.send(message):
-                if self._session.state.connected:
-                    self._try_later()
-                return
-            del waiting[topic]
-            counts.waiting = len(waiting)
-            counts.handed_over[qos_class] = counts.handed_over.get(qos_class, 0) + 1
-            await self._pace.turn()
+    async def _catch_up(self) -> None:
+        """Sends the values the broker was not told while it was away, the last one of each topic."""
+        waiting, counts, pace = self._waiting, self.counts, Pace(self.options.pace)
+        while True:
+            await self._wake_values.wait()
+            self._wake_values.clear()
+            while waiting:
+                topic, (message, qos_class) = next(iter(waiting.items()))
+                if not self._session.send(message):
+                    if self._session.state.connected:
+                        _later(self._wake_values)
+                    break
+                del waiting[topic]
+                counts.waiting = len(waiting)
+                counts.handed_over[qos_class] = counts.handed_over.get(qos_class, 0) + 1
+                await pace.turn()
 
     async def _publish_again(self) -> None:
         """Everything that is retained."""
@@ -416,6 +417,10 @@ class _Kept:
             self._future.set_exception(self._error)
             # Nobody may be waiting for it, and it has been said in the log.
             self._future.exception()
+
+
+def _later(wake: asyncio.Event) -> None:
+    asyncio.get_running_loop().call_later(RETRY_SECONDS, wake.set)
 
 
 async def _surviving(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
