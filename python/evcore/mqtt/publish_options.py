@@ -103,7 +103,7 @@ class PublishOptions:
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be 0 or above, not {value!r}")
         for site, patterns in self.sites.items():
-            if not site or not patterns or isinstance(patterns, str):
+            if not site or not patterns or not _is_list(patterns):
                 raise ValueError(f"site {site!r} must have a name and a list of patterns of stations")
         prefix = self.discovery_prefix
         if not prefix or any(not part or part.strip() != part or set("+#$ ") & set(part) for part in prefix.split("/")):
@@ -131,6 +131,10 @@ class PublishOptions:
     @property
     def has_flat(self) -> bool:
         return self.mode != "json" or self.discovery
+
+
+def _is_list(patterns: object) -> bool:
+    return isinstance(patterns, (tuple, list))
 
 
 def _one_of(what: str, value: object, choices: tuple[object, ...]) -> None:

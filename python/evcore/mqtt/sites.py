@@ -78,8 +78,9 @@ class _Evse:
         self.power_at = 0.0
         self.charging = False
 
-    def is_known(self, oldest: float) -> bool:
-        return self.power is not None and (self.power == 0 or self.power_at >= oldest)
+    def drawn(self, oldest: float) -> float | None:
+        """Its power, if it was read since `oldest`; nothing drawn stays nothing."""
+        return self.power if self.power == 0 or self.power_at >= oldest else None
 
     @property
     def delivered(self) -> float:
@@ -110,7 +111,7 @@ class _Member:
         """`oldest`: a power that was read before then does not count, except 0, which nothing changed since."""
         if not self.online:
             return None
-        known = {number: evse.power for number, evse in self.evses.items() if evse.is_known(oldest)}
+        known = {number: power for number, evse in self.evses.items() if (power := evse.drawn(oldest)) is not None}
         own = [power for number, power in known.items() if number]
         return sum(own) if own else known.get(0)
 
