@@ -228,10 +228,19 @@ class FakeBroker:
         if self.connack:
             await writer.drain()
             return
-        while True:
-            kind, flags, body = await self._packet(reader)
-            if not await self._handle(kind, flags, body, hello, kept, writer, number):
-                return
+        try:
+            while True:
+                kind, flags, body = await self._packet(reader)
+                if not await self._handle(kind, flags, body, hello, kept, writer, number):
+                    return
+        finally:
+            # Session Expiry Interval 0 or none, Clean Session of 3.1.1: it ends with the connection.
+            expiry = hello.properties.find(b"\x11")
+            ends = (
+                hello.clean if not hello.five else expiry < 0 or hello.properties[expiry + 1 : expiry + 5] == bytes(4)
+            )
+            if ends and self.sessions.get(hello.identifier) is kept:
+                del self.sessions[hello.identifier]
 
     def _hello(self, body: _Body) -> Hello:
         assert body.binary() == b"MQTT", "the protocol's name"

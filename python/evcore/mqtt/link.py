@@ -43,8 +43,7 @@ log = logging.getLogger("evcore.mqtt")
 
 #: What the libraries would say, tracebacks among it; every one of these events is told by us in a sentence.
 _quiet = logging.getLogger("evcore.mqtt.library")
-_quiet.addHandler(logging.NullHandler())
-_quiet.propagate = False
+_quiet.setLevel(logging.CRITICAL + 1)
 
 _CHUNK: Final = 65_536
 #: Bytes handed to the socket at a time: what it does not take is copied once for each part that it does take.
@@ -94,6 +93,7 @@ _GOODBYES: Final = {
     0xA0: "the broker ends connections that are so old",
 }
 _KEEPALIVE: Final = 0x8D
+_CONNACK: Final = 0x20
 #: Packets of the data path, by the upper half of their first byte.
 _OURS: Final = frozenset(
     kind & 0xF0 for kind in (packet.PUBLISH, packet.PUBACK, packet.PUBREC, packet.PUBREL, packet.PUBCOMP)
@@ -368,10 +368,10 @@ class Link:
 
     def _handled(self, kind: int, header: int, body: bytes | bytearray) -> bool:
         """False: it is one of those that paho handles."""
+        if self._granted is None and kind != _CONNACK:
+            raise packet.Malformed("a packet before CONNACK")
         if kind not in _OURS:
             return False
-        if self._granted is None:
-            raise packet.Malformed("a packet before CONNACK")
         if kind == packet.PUBLISH:
             self._events.received(packet.received(header, body, five=self._five, acknowledge=self._acknowledger))
             return True

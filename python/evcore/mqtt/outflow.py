@@ -49,8 +49,10 @@ _REASONS: Final = {
 #: DISCONNECT for reasons that have nothing to do with a message: busy, shutting down, keep alive, taken over, Receive
 #: Maximum, message rate, administrator, other server, moved, connection rate, connect time.
 _BLAMELESS: Final = frozenset({0x89, 0x8B, 0x8D, 0x8E, 0x93, 0x96, 0x98, 0x9C, 0x9D, 0x9F, 0xA0})
-#: Ends of a connection with the same oldest message before it is looked at alone, and alone before it is dropped.
-_ENDS: Final = 2
+#: Ends of a connection with the same oldest message after which it is looked at alone, and then after which it is
+#: dropped.
+_ENDS: Final = 3
+_STRIKES: Final = 2
 
 _PUBLISHED: Final = 0
 _RELEASING: Final = 1  # PUBREC came, and is on its way to the disk
@@ -409,7 +411,7 @@ class Outflow:
         elif suspect.passed:
             suspect.passed = False
             suspect.strikes += 1
-            if suspect.strikes >= _ENDS:
+            if suspect.strikes >= _STRIKES:
                 self._drop("poison", first.message.topic, "the broker ends the connection whenever it comes")
                 self._give_up(first.seq)
 

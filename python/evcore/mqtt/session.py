@@ -34,9 +34,6 @@ __all__ = ["Counts", "Entry", "Outbox", "Session", "SessionOptions", "State", "T
 log = logging.getLogger("evcore.mqtt")
 
 _TAKEN_OVER: Final = 0x8E
-#: Connections in a row that the broker ends before they are stable, and lets in again at once, after which somebody
-#: else is suspected.
-_EARLY: Final = 5
 #: Filters in one SUBSCRIBE.
 _FILTERS: Final = 100
 #: Seconds for DISCONNECT to go out.
@@ -340,10 +337,10 @@ class Session:
         sentence = end.sentence
         if taken:
             sentence += ": is this program running twice?"
-        elif self._early >= _EARLY:
+        elif 0 < self.options.early_ends <= self._early:
             taken = end.code is None
             sentence += (
-                f", {self._early} times in a row soon after it was made: another client may use the identifier"
+                f" soon after it was made, again and again: another client may use the identifier"
                 f" {self.options.identifier!r}, or the broker does not take a message"
             )
         self._say(link.address, sentence)

@@ -123,6 +123,9 @@ class SessionOptions:
     backoff_first: float = 1.0
     backoff_most: float = 60.0
     stable_after: float = 30.0
+    #: Connections in a row that the broker lets in and ends before they are stable, after which another client is
+    #: thought to have the session (a broker of MQTT 5 may say so at once); 0: never.
+    early_ends: int = 5
     #: How often a message is sent that the broker refuses for reasons that may pass, before it is dropped.
     refusals: int = 10
     #: What the broker publishes when the connection is lost, after `will_delay` (MQTT 5 only).
@@ -150,6 +153,7 @@ class SessionOptions:
             ("window", 1, WINDOW_MOST),
             ("receive_maximum", 1, 65_535),
             ("receive_bytes", 1024, 268_435_455),
+            ("early_ends", 0, 1_000_000),
             ("refusals", 1, 1_000_000),
             ("will_delay", 0, 0xFFFF_FFFF),
             ("telemetry_waiting", 0, 2**31),
@@ -164,9 +168,8 @@ class SessionOptions:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """`since`: Unix seconds. `error`: why the last attempt failed or the last connection ended, as a sentence.
-
-    `refused`: filters the broker does not grant, with its reason.
+    """`since`: Unix seconds. `resumed`: the broker still had the session. `error`: why the last attempt failed or the
+    last connection ended, as a sentence. `refused`: filters the broker does not grant, with its reason.
     """
 
     connected: bool = False
@@ -174,6 +177,7 @@ class State:
     since: float | None = None
     error: str | None = None
     refused: tuple[tuple[str, str], ...] = ()
+    resumed: bool = False
 
 
 @dataclass(slots=True)
