@@ -17,6 +17,7 @@ from evcore.bus import KINDS, Bus, Event, NotKept
 from evcore.bus.bodies import (
     ConnectorStatus,
     DeviceReading,
+    Fault,
     RawFrame,
     Readings,
     StationOffline,
@@ -290,6 +291,35 @@ async def test_the_wait_for_a_hub_has_an_end(tmp_path: Path) -> None:
     await side.feed.stop(0)
 
 
+async def test_only_a_bill_that_is_not_kept_is_its_publishers_matter(tmp_path: Path, caplog: Any) -> None:
+    """A station must not be refused its boot because a bridge is away; what it is owed for is another thing."""
+    side = Side(tmp_path / "nobody.sock", "server", wait=0.05)
+    await within(side.online("CP1"))
+    await within(side.bus.publish(Fault(station="CP1", code="GroundFailure")))
+    with pytest.raises(NotKept):
+        await within(side.bus.publish(ended(1)))
+    assert side.feed.not_kept == 3
+    assert caplog.text.count("events are not kept (1 by now): the bridge at ") == 1
+    await side.feed.stop(0)
+
+
+async def test_the_hub_says_what_must_be_kept(stage: Stage) -> None:
+    """A kind may have another class there than its own: then it is kept, or dropped, or a bill."""
+    await stage.hub.stop(0)
+    classes = {"readings": "billing", "transaction.ended": "telemetry", "fault": "billing"}
+    stage.hub = Hub(stage.path, stage.bus, classes=classes)
+    await stage.hub.start()
+    side = await stage.side(wait=0.2)
+    stage.safe.holding = True
+    await within(side.bus.publish(Readings(station="CP1", samples=())))
+    assert side.bus.publish(ended(1)) is None
+    fault = side.bus.publish(Fault(station="CP1", code="GroundFailure"))
+    await eventually(lambda: len(stage.safe.seen) == 3)
+    await stage.crash()
+    with pytest.raises(NotKept):
+        await within(fault)
+
+
 async def test_events_that_wait_are_bounded(tmp_path: Path) -> None:
     side = Side(tmp_path / "nobody.sock", "server", waiting=10)
     waits = [asyncio.ensure_future(side.bus.publish(ended(number))) for number in range(15)]
@@ -411,7 +441,7 @@ async def test_a_hub_that_says_nothing_is_as_good_as_away(tmp_path: Path) -> Non
         def hear(message: list[Any]) -> None:
             heard.append(message)
             if message[0] == "hello" and len(channels) == 1:
-                channel.send("welcome", VERSION, [])
+                channel.send("welcome", VERSION, {"transaction.ended": "billing"})
 
         channel = Channel(hear, lambda: None)
         channels.append(channel)
@@ -477,8 +507,8 @@ async def test_states_that_were_given_up_are_told_later(tmp_path: Path) -> None:
     """The hub is away for too long: the event is not kept, but what holds now comes with the state."""
     stage = Stage(tmp_path / "hub.sock")
     side = await stage.side(connected=False, wait=0.05)
-    with pytest.raises(NotKept):
-        await within(side.online("CP1"))
+    await within(side.online("CP1"))
+    assert side.feed.not_kept == 1
     for number in range(500):
         side.bus.publish(ConnectorStatus(station="CP1", evse=number, connector=1, status="Available"))
     await eventually(lambda: side.feed.waiting == 0)
@@ -647,6 +677,22 @@ async def test_a_hub_that_ends_keeps_what_it_was_sent(stage: Stage) -> None:
     assert not stage.path.exists()
 
 
+async def test_a_hub_that_holds_takes_no_more_events_and_still_gives_orders(stage: Stage) -> None:
+    """The bus behind it is about to lose its spool: what is not acknowledged comes again to the next bridge."""
+    side = await stage.side()
+    await within(side.online("CP1"))
+    stage.hub.hold()
+    wait = asyncio.ensure_future(within(side.bus.publish(ended(1))))
+    outcome = await within(stage.hub.carry_out(reset("CP1")))
+    assert outcome.status == "accepted"
+    assert not wait.done()
+    assert len(stage.safe.seen) == 1
+    await stage.hub.stop()
+    await stage.restart()
+    await wait
+    assert len(stage.safe.bodies(TransactionEnded)) == 1
+
+
 # Strangers and other versions
 
 
@@ -663,7 +709,7 @@ async def test_another_version_is_refused_with_a_sentence(stage: Stage, caplog: 
 
 
 @pytest.mark.parametrize(
-    "answer", [("welcome", VERSION + 1, []), ("refused", "go away")], ids=["another version", "a refusal"]
+    "answer", [("welcome", VERSION + 1, {}), ("refused", "go away")], ids=["another version", "a refusal"]
 )
 async def test_a_bridge_that_does_not_fit_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, answer: tuple[Any, ...]

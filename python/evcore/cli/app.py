@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import evcore
+from evcore.cli.bridge import bridge
 from evcore.cli.check import check
 from evcore.cli.credential import credential
 from evcore.cli.doctor import doctor
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 # The commands, in the order `evcore --help` lists them: one line each.
 app.command()(serve)
+app.command()(bridge)
 app.command()(simulate)
 app.command()(check)
 app.command()(doctor)

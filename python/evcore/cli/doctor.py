@@ -27,6 +27,8 @@ _OPTIONAL: Final = (
     ("server", "uvloop", "a faster event loop"),
     ("server", "pydantic-settings", "settings of evcore serve"),
     ("server", "prometheus-client", "metrics of evcore serve"),
+    ("mqtt", "aiomqtt", "evcore bridge and evcore serve --mqtt"),
+    ("mqtt", "paho-mqtt", "MQTT underneath"),
 )
 
 _VERSIONS: Final = {"v16": "ocpp1.6", "v201": "ocpp2.0.1", "v21": "ocpp2.1"}

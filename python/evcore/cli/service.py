@@ -1,4 +1,5 @@
-"""What one process of `evcore serve` does: server, application, metrics and message log, as the settings want them.
+"""What one process of `evcore serve` does: server, application, metrics, message log and feed, as the settings want
+them.
 
 The same in the one process of `--workers 1` and in each worker of several.
 """
@@ -8,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evcore.bus import Bus
 from evcore.cli.common import load_engine
 from evcore.cli.table import screen
 from evcore.csms.application import Csms, CsmsOptions
+from evcore.csms.orders import StationOrders
 from evcore.net.auth import AuthOptions, Certified
 from evcore.net.collector import settle
 from evcore.net.credentials import CredentialsError, CredentialsFile
 from evcore.net.engine import ListenOptions
+from evcore.net.feed.feed import Feed, FeedOptions
 from evcore.net.handshake import SUBPROTOCOLS, HandshakeOptions
 from evcore.net.limits import BootOptions, LimitOptions, Limits
 from evcore.net.message_log import MessageLog
@@ -41,14 +47,29 @@ log = logging.getLogger("evcore.serve")
 class Service:
     """Raises CannotStart, here and in `start`, with a sentence for people.
 
-    `worker`: this process is one of several. `port`: the one to share with them.
+    `worker`: this process is one of several. `port`: the one to share with them. `feed`: the socket of the bridge that
+    hears what stations do; `bus`: where that is heard in this very process.
     """
 
-    def __init__(self, settings: ServeSettings, *, worker: Worker | None = None, port: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        *,
+        worker: Worker | None = None,
+        port: int | None = None,
+        feed: Path | None = None,
+        bus: Bus | None = None,
+    ) -> None:
         self._settings = settings
         self._worker = worker
         self.message_log = _message_log(settings, worker)
-        self.csms = _csms(settings, worker, self.message_log)
+        if feed is not None:
+            bus = Bus()
+        self.csms = _csms(settings, worker, self.message_log, bus)
+        self.orders = StationOrders(self.csms)
+        self._feed: Feed | None = None
+        if feed is not None and bus is not None:
+            self._feed = Feed(feed, bus, self.orders, name=_name(worker), options=FeedOptions(wait=settings.feed_wait))
         self._metrics = Metrics()
         self._tls = _tls(settings)
         self._authenticator = _authenticator(settings)
@@ -70,6 +91,9 @@ class Service:
         return self.server.port
 
     async def start(self) -> None:
+        if self._feed is not None:
+            # Before the first station: what happens before the bridge is there waits for it.
+            self._feed.start()
         try:
             await self.server.start()
             settle()
@@ -79,6 +103,8 @@ class Service:
     async def stop(self) -> None:
         """Lets the stations go and returns when all are gone."""
         await self.server.stop()
+        if self._feed is not None:
+            await self._feed.stop(self._settings.feed_wait)
         if self.message_log is not None:
             self.message_log.close()
 
@@ -105,6 +131,10 @@ class Service:
         name = "1" if self._worker is None else str(self._worker.index + 1)
         taken["moved"] = {"": 0 if self._worker is None else self.claims.moved}
         taken["cpu"], taken["memory"] = {name: cpu}, {name: memory}
+        if (feed := self._feed) is not None:
+            taken["feed_connected"], taken["feed_waiting"] = {name: int(feed.is_connected)}, {name: feed.waiting}
+            taken["feed_sent"], taken["feed_dropped"] = {"": feed.sent}, {"": feed.dropped}
+            taken["feed_kept"], taken["feed_not_kept"] = {"": feed.kept}, {"": feed.not_kept}
         return taken
 
 
@@ -138,7 +168,12 @@ def _message_log(settings: ServeSettings, worker: Worker | None) -> MessageLog |
         raise CannotStart(f"the message log {path} cannot be written: {error.strerror or error}") from error
 
 
-def _csms(settings: ServeSettings, worker: Worker | None, message_log: MessageLog | None) -> Csms:
+def _name(worker: Worker | None) -> str:
+    """What a bridge's log calls this process."""
+    return f"evcore serve, {'' if worker is None else f'worker {worker.index + 1}, '}process {os.getpid()}"
+
+
+def _csms(settings: ServeSettings, worker: Worker | None, message_log: MessageLog | None, bus: Bus | None) -> Csms:
     known = None
     # A file of credentials says by itself who is known.
     if settings.unknown == "reject" and (settings.stations or settings.credentials is None):
@@ -162,8 +197,10 @@ def _csms(settings: ServeSettings, worker: Worker | None, message_log: MessageLo
             handler_timeout=settings.handler_timeout,
             inbox=settings.inbox,
             queue=settings.queue,
+            raw_frames=settings.mqtt_raw in ("out", "both"),
         ),
         message_log=message_log,
+        bus=bus,
     )
     if worker is not None:
         # Above all ids given out before, as in one process, and each worker has a remainder of its own.

@@ -7,18 +7,23 @@ import contextlib
 import logging
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evcore.cli.common import fail, load_engine, on_signals, set_up_logging, usage
+from evcore.bus import Bus
+from evcore.cli.common import fail, load_engine, need, on_signals, set_up_logging, usage
+from evcore.cli.running import Ends, http, reload_or_end
 from evcore.cli.service import Service, cannot_listen, url
 from evcore.cli.table import Row, Screen, screen, show, together
-from evcore.net import metrics_http
 from evcore.net.metrics import Snapshot, add
 from evcore.net.workers.supervisor import Supervisor, WorkersFailed
 from evcore.net.workers.worker import CannotStart
+from evcore.settings.options import MQTT
 
 if TYPE_CHECKING:
+    from evcore.cli.bridging import Bridging, Gathering
     from evcore.settings.model import ServeSettings
 
 __all__ = ["several", "single"]
@@ -30,7 +35,7 @@ class _Counted:
     """Snapshots of workers, summed. Counters of workers that are gone stay in the sum, or rates would jump."""
 
     #: What a dead worker has no more of.
-    _GAUGES = frozenset({"connections", "inbox", "waiting", "memory"})
+    _GAUGES = frozenset({"connections", "inbox", "waiting", "memory", "feed_connected", "feed_waiting"})
 
     def __init__(self) -> None:
         self._last: dict[int, Snapshot] = {}
@@ -54,62 +59,51 @@ class _Counted:
 GRACE_SECONDS = 10.0
 
 
-class _Ends:
-    """The wish to end: the first one is for a graceful end, the second for one at once."""
-
-    def __init__(self) -> None:
-        self.first = asyncio.Event()
-        self.second = asyncio.Event()
-
-    def wish(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
-
-    async def unless_first(self, work: Awaitable[Any]) -> bool:
-        """Waits for this work; a wish cancels it. Returns whether it came to its end. Raises what the work raises."""
-        return await self._unless(self.first, work)
-
-    async def unless_twice(self, graceful: Awaitable[Any]) -> bool:
-        """The same for a graceful end, which a second wish cancels."""
-        return await self._unless(self.second, graceful)
-
-    async def _unless(self, wish: asyncio.Event, work: Awaitable[Any]) -> bool:
-        doing = asyncio.ensure_future(work)
-        wished = asyncio.ensure_future(wish.wait())
-        await asyncio.wait((doing, wished), return_when=asyncio.FIRST_COMPLETED)
-        wished.cancel()
-        if not doing.done():
-            doing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await doing
-            return False
-        doing.result()
-        return True
-
-
 async def single(settings: ServeSettings) -> None:
     """Serves in this process until a signal comes."""
-    ends = _Ends()
+    ends = Ends()
     set_up_logging(settings.log_level)
+    bus = Bus() if settings.mqtt else None
+    bridging: Bridging | None = None
     try:
-        service = Service(settings)
-        on_signals(ends.wish, _reload(service.reload, ends))
-        await service.start()
+        service = Service(settings, bus=bus, feed=settings.feed)
+        if bus is not None:
+            bridging = _load_bridging().Bridging(settings, bus, service.orders)
+
+        def reload() -> None:
+            service.reload()
+            if bridging is not None:
+                bridging.reload()
+
+        on_signals(ends.wish, reload_or_end(reload, ends))
+        if bridging is not None:
+            await bridging.start()
     except CannotStart as error:
         fail(str(error))
 
     async def snapshot() -> Snapshot:
-        return add(await service.snapshot(), {"workers": {"": 1}, "restarts": {"": 0}})
+        taken = add(await service.snapshot(), {"workers": {"": 1}, "restarts": {"": 0}})
+        return taken if bridging is None else add(taken, bridging.snapshot())
 
     async def shown(room: int) -> Screen:
         return screen(service.csms, room)
 
+    async def stop() -> None:
+        # Stations go first: what they say last is in the spool before that is emptied.
+        await service.stop()
+        if bridging is not None:
+            await bridging.stop()
+
     # Metrics are served until the last station is gone.
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(_http(settings, snapshot, lambda: not ends.first.is_set()))
+            await service.start()
+            stack.enter_context(http(settings, snapshot, lambda: not ends.first.is_set()))
             await _until(ends, settings, service.port, shown)
+        except CannotStart as error:
+            fail(str(error))
         finally:
-            await ends.unless_twice(service.stop())
+            await ends.unless_twice(stop())
 
 
 async def several(settings: ServeSettings) -> None:
@@ -117,53 +111,78 @@ async def several(settings: ServeSettings) -> None:
     load_engine(settings.engine)
     if not hasattr(socket, "SO_REUSEPORT"):
         usage("this system has no SO_REUSEPORT, which --workers needs: serve with one")
-    ends = _Ends()
-    try:
-        reserved = _reserve(settings)
-    except OSError as error:
-        fail(cannot_listen(error, settings))
-    port = reserved[0].getsockname()[1]
+    ends = Ends()
+    set_up_logging(settings.log_level)
     console = _on_terminal(settings)
-    told = {
-        "settings": settings.model_dump(mode="json"),
-        "port": port,
-        "log": "up" if console else "stderr",
-    }
     counted = _Counted()
-    supervisor = Supervisor(
-        (sys.executable, "-P", "-m", "evcore.cli.worker"),
-        settings.workers,
-        lambda index: told,
-        on_lost=counted.lost,
-        on_log=lambda level, text: log.log(level, "%s", text),
-    )
-
-    async def snapshot() -> Snapshot:
-        total = counted.total(await supervisor.ask("snapshot"))
-        return add(total, {"workers": {"": supervisor.up}, "restarts": {"": supervisor.restarts}})
-
-    async def shown(room: int) -> Screen:
-        screens = await supervisor.ask("screen", room)
-        return together(
-            [Screen([Row(*row) for row in rows], known, online) for rows, known, online in screens.values()], room
+    with contextlib.ExitStack() as stack:
+        feed = None if settings.feed is None else settings.feed.absolute()
+        gathering: Gathering | None = None
+        try:
+            if settings.mqtt:
+                # A folder of its own, which nobody else may look into, and a path that is short enough for a socket.
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evcore-"))
+                feed = Path(folder) / "feed"
+                gathering = _load_bridging().Gathering(settings, feed)
+            reserved = _reserve(settings)
+        except CannotStart as error:
+            fail(str(error))
+        except OSError as error:
+            fail(cannot_listen(error, settings))
+        port = reserved[0].getsockname()[1]
+        told = {
+            # What is about the broker stays here, passwords among it.
+            "settings": settings.model_dump(mode="json", exclude={name for name in MQTT if name != "mqtt_raw"}),
+            "port": port,
+            "log": "up" if console else "stderr",
+            "feed": None if feed is None else str(feed),
+        }
+        supervisor = Supervisor(
+            (sys.executable, "-P", "-m", "evcore.cli.worker"),
+            settings.workers,
+            lambda index: told,
+            on_lost=counted.lost,
+            on_log=lambda level, text: log.log(level, "%s", text),
         )
 
-    codes: list[int] = []
+        async def snapshot() -> Snapshot:
+            total = counted.total(await supervisor.ask("snapshot"))
+            total = add(total, {"workers": {"": supervisor.up}, "restarts": {"": supervisor.restarts}})
+            return total if gathering is None else add(total, gathering.snapshot())
 
-    async def stop() -> None:
-        codes.extend(await supervisor.stop(settings.drain_seconds + settings.drain_grace + GRACE_SECONDS))
+        async def shown(room: int) -> Screen:
+            screens = await supervisor.ask("screen", room)
+            return together(
+                [Screen([Row(*row) for row in rows], known, online) for rows, known, online in screens.values()], room
+            )
 
-    def healthy() -> bool:
-        return supervisor.up == settings.workers and not ends.first.is_set()
+        codes: list[int] = []
 
-    on_signals(ends.wish, _reload(supervisor.reload, ends))
-    set_up_logging(settings.log_level)
-    with contextlib.ExitStack() as stack:
+        async def start() -> None:
+            if gathering is not None:
+                await gathering.start()
+            await supervisor.start()
+
+        async def stop() -> None:
+            seconds = settings.drain_seconds + settings.drain_grace + GRACE_SECONDS
+            codes.extend(await supervisor.stop(seconds if feed is None else seconds + settings.feed_wait))
+            if gathering is not None:
+                await gathering.stop()
+
+        def healthy() -> bool:
+            return supervisor.up == settings.workers and not ends.first.is_set()
+
+        def reload() -> None:
+            supervisor.reload()
+            if gathering is not None:
+                gathering.reload()
+
+        on_signals(ends.wish, reload_or_end(reload, ends))
         try:
-            if await ends.unless_first(supervisor.start()):
-                stack.enter_context(_http(settings, snapshot, healthy))
+            if await ends.unless_first(start()):
+                stack.enter_context(http(settings, snapshot, healthy))
                 await _until(ends, settings, port, shown, supervisor.failed())
-        except WorkersFailed as error:
+        except (CannotStart, WorkersFailed) as error:
             fail(str(error))
         finally:
             await ends.unless_twice(stop())
@@ -173,8 +192,16 @@ async def several(settings: ServeSettings) -> None:
         fail(f"not every worker ended well: their exit codes are {', '.join(map(str, codes))}")
 
 
+def _load_bridging() -> Any:
+    """The part that needs the extra `mqtt`."""
+    need("mqtt", "aiomqtt", "paho")
+    from evcore.cli import bridging
+
+    return bridging
+
+
 async def _until(
-    ends: _Ends,
+    ends: Ends,
     settings: ServeSettings,
     port: int,
     take: Callable[[int], Awaitable[Screen]],
@@ -215,38 +242,8 @@ async def _until(
         await asyncio.gather(*work, return_exceptions=True)
 
 
-def _reload(reload: Callable[[], None], ends: _Ends) -> Callable[[], None]:
-    """What SIGHUP means: to a daemon that files have changed, to a program on a terminal that the terminal is gone."""
-    return ends.wish if sys.stdout.isatty() else reload
-
-
 def _on_terminal(settings: ServeSettings) -> bool:
     return settings.table == "on" or (settings.table == "auto" and sys.stdout.isatty())
-
-
-@contextlib.contextmanager
-def _http(
-    settings: ServeSettings, snapshot: Callable[[], Awaitable[Snapshot]], healthy: Callable[[], bool]
-) -> Iterator[None]:
-    """`/metrics` and `/healthz`, if they are wanted."""
-    if settings.http_port is None:
-        yield
-        return
-    host, port = settings.http_host, settings.http_port
-    try:
-        listening = metrics_http.listen(host, port, snapshot, healthy)
-    except OSError as error:
-        if "http_port" in settings.model_fields_set or "http_host" in settings.model_fields_set:
-            fail(
-                f"cannot serve metrics on {host}:{port}: {error.strerror or error}; choose another --http-port, or none"
-            )
-        # Nobody asked for this very port: a second server on one machine is no reason to fail.
-        listening = metrics_http.listen(host, 0, snapshot, healthy)
-    log.info("metrics on http://%s:%d/metrics", f"[{host}]" if ":" in host else host, listening.port)
-    try:
-        yield
-    finally:
-        listening.close()
 
 
 def _reserve(settings: ServeSettings) -> list[socket.socket]:

@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from evcore.cli.common import run, set_up_logging
@@ -32,7 +33,8 @@ def _build(worker: Worker, start: Mapping[str, Any]) -> Service:
     name = f"worker {worker.index + 1}"
     handler = _Upwards(worker) if start["log"] == "up" else None
     set_up_logging(settings.log_level, handler=handler, name=name)
-    return Service(settings, worker=worker, port=start["port"])
+    feed = start["feed"]
+    return Service(settings, worker=worker, port=start["port"], feed=None if feed is None else Path(feed))
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""Settings of `evcore serve`: `options` says what there is, `model` reads and checks it.
+"""Settings of `evcore serve` and `evcore bridge`: `options` says what there is, `model` and `mqtt` check it, `source`
+reads it.
 
 `options` needs nothing but the standard library, so that the command line can list its options without pydantic.
 """

@@ -1,58 +1,48 @@
-"""Settings of `evcore serve`: command-line flags, environment, TOML file, defaults, in this order of strength.
+"""Settings of `evcore serve` and `evcore bridge`: their fields, and what must fit together.
 
-The file is the one named by `--config` or `EVCORE_CONFIG`, else `evcore.toml` in the working directory when there is
-one. Unknown keys in the file and values that do not fit, alone or together, are refused: `load` raises SettingsError
-with a sentence for people. Names, defaults and sentences come from `evcore.settings.options`.
+Comes in: values of `evcore.settings.source`, from flags, environment and file. Goes out: settings that cannot change.
+Names, defaults and sentences come from `evcore.settings.options`.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    InitSettingsSource,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
-from pydantic_settings import (
-    SettingsError as SourceError,
-)
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from evcore.settings.options import OPTIONS
+from evcore.settings.mqtt import MqttSettings
+from evcore.settings.options import BRIDGE, OPTIONS
+from evcore.settings.source import PREFIX, SettingsError, read
 
-__all__ = ["ServeSettings", "SettingsError", "load"]
-
-PREFIX: Final = "EVCORE_"
-DEFAULT_FILE: Final = "evcore.toml"
+__all__ = ["BridgeSettings", "ServeSettings", "SettingsError", "load", "load_bridge"]
 
 Gate = Literal["off", "lenient", "strict"]
-
-
-class SettingsError(Exception):
-    """The settings cannot be used; the text is a sentence for people."""
+HttpPort = Annotated[int, Field(ge=0, le=65535)] | None
+LogLevel = Literal["debug", "info", "warning", "error"]
+_CONFIG: Final = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
 
 
 def _field(name: str, **bounds: Any) -> Any:
     return Field(OPTIONS[name].default, description=OPTIONS[name].help, **bounds)
 
 
-class ServeSettings(BaseSettings):
+def _none(value: object) -> object:
+    return None if value == "none" else value
+
+
+class _Serve(BaseSettings):
     """Each field is an option of `evcore.settings.options`, with its bounds. Times are seconds, sizes bytes."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+    model_config = _CONFIG
 
     host: str = _field("host")
     port: int = _field("port", ge=0, le=65535)
     http_host: str = _field("http_host")
-    http_port: Annotated[int, Field(ge=0, le=65535)] | None = _field("http_port")
+    http_port: HttpPort = _field("http_port")
     workers: int = _field("workers", ge=1, le=64)
     engine: Literal["picows", "websockets"] = _field("engine")
     unknown: Literal["accept", "reject"] = _field("unknown")
@@ -114,10 +104,12 @@ class ServeSettings(BaseSettings):
     drain_code: Literal["1001", "1012"] = _field("drain_code")
     message_log: Path | None = _field("message_log")
     message_log_max_bytes: int = _field("message_log_max_bytes", ge=4096)
-    log_level: Literal["debug", "info", "warning", "error"] = _field("log_level")
+    log_level: LogLevel = _field("log_level")
     table: Literal["auto", "on", "off"] = _field("table")
     simulate: int = _field("simulate", ge=0, le=100)
     simulate_speed: float = _field("simulate_speed", gt=0, le=100_000)
+    feed: Path | None = _field("feed")
+    feed_wait: float = _field("feed_wait", gt=0, le=3600)
 
     @field_validator("stations", "exempt", "tls_certificate", "tls_key", mode="before")
     @classmethod
@@ -131,15 +123,16 @@ class ServeSettings(BaseSettings):
             ipaddress.ip_network(network)
         return value
 
-    @field_validator("http_port", mode="before")
-    @classmethod
-    def _none(cls, value: object) -> object:
-        return None if value == "none" else value
+    _http_port = field_validator("http_port", mode="before")(_none)
 
     @field_validator("drain_code", mode="before")
     @classmethod
     def _text(cls, value: object) -> object:
         return str(value) if isinstance(value, int) else value
+
+
+class ServeSettings(MqttSettings, _Serve):
+    """Settings of `evcore serve`."""
 
     @model_validator(mode="after")
     def _together(self) -> ServeSettings:
@@ -160,64 +153,41 @@ class ServeSettings(BaseSettings):
             raise ValueError("simulate and credentials exclude each other: the simulated stations have no passwords")
         if self.simulate and self.tls_certificate:
             raise ValueError("simulate and tls_certificate exclude each other: the simulated stations come without TLS")
+        if self.feed is not None and self.mqtt:
+            raise ValueError("feed and mqtt exclude each other: with feed it is the bridge that speaks to the broker")
         return self
 
 
-class _File(InitSettingsSource):
-    """The TOML file's keys; weaker than the environment, which is why it is a source of its own."""
+class _Bridge(BaseSettings):
+    """The fields of a bridge that are not about MQTT."""
+
+    model_config = _CONFIG
+
+    feed: Path = Field(BRIDGE["feed"].default, description=BRIDGE["feed"].help)
+    http_host: str = _field("http_host")
+    http_port: HttpPort = _field("http_port")
+    log_level: LogLevel = _field("log_level")
+
+    _http_port = field_validator("http_port", mode="before")(_none)
+
+
+class BridgeSettings(MqttSettings, _Bridge):
+    """Settings of `evcore bridge`."""
+
+    @model_validator(mode="after")
+    def _needs_a_broker(self) -> BridgeSettings:
+        if not self.mqtt:
+            raise ValueError("a bridge needs mqtt, the URL of its broker")
+        return self
 
 
 def load(flags: Mapping[str, Any], config: Path | None = None) -> ServeSettings:
-    """The settings. `flags` holds what was given on the command line, by field name. Raises SettingsError."""
-    file = _read(config)
-
-    class Sourced(ServeSettings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return init_settings, env_settings, _File(settings_cls, file)
-
-    try:
-        return Sourced(**flags)
-    except ValidationError as error:
-        raise SettingsError(_sentence(error, flags)) from None
-    except SourceError as error:
-        raise SettingsError(f"the environment cannot be used: {error}") from None
+    """The settings of `evcore serve`. `flags` holds what was given on the command line, by field name. Raises
+    SettingsError.
+    """
+    return read(ServeSettings, OPTIONS, BRIDGE, flags, config)
 
 
-def _read(config: Path | None) -> dict[str, Any]:
-    named = config or (Path(value) if (value := os.environ.get(f"{PREFIX}CONFIG")) else None)
-    path = named or Path(DEFAULT_FILE)
-    if named is None and not path.is_file():
-        return {}
-    try:
-        file = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise SettingsError(f"the settings file {path} is not TOML: {error}") from None
-    for key in file:
-        if key not in ServeSettings.model_fields:
-            known = ", ".join(ServeSettings.model_fields)
-            raise SettingsError(f"the settings file {path} has the unknown key {key!r}; known are {known}")
-    return file
-
-
-def _sentence(error: ValidationError, flags: Mapping[str, Any]) -> str:
-    first = error.errors(include_url=False)[0]
-    if not first["loc"]:
-        return f"the settings do not fit together: {first['ctx']['error']}"
-    name = str(first["loc"][0])
-    if name in flags:
-        where = f"--{name.replace('_', '-')}"
-    elif f"{PREFIX}{name.upper()}" in os.environ:
-        where = f"the environment variable {PREFIX}{name.upper()}"
-    else:
-        where = f"the key {name!r} of the settings file"
-    return f"{where} cannot be {first['input']!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+def load_bridge(flags: Mapping[str, Any], config: Path | None = None) -> BridgeSettings:
+    """The same of `evcore bridge`."""
+    return read(BridgeSettings, BRIDGE, OPTIONS, flags, config)

@@ -1,22 +1,23 @@
-"""The options of `evcore serve`, each once: name, type, default, and the sentence that explains it.
+"""The options of `evcore serve` and `evcore bridge`, each once: name, type, default, and the sentence that explains it.
 
-The command line makes its flags of this table and `evcore.settings.model` its fields; both are checked against it. An
-option `message_log` is the flag `--message-log`, the environment variable `EVCORE_MESSAGE_LOG` and the TOML key
-`message_log`.
+The command line makes its flags of these tables and `evcore.settings.model` its fields; both are checked against them.
+An option `message_log` is the flag `--message-log`, the environment variable `EVCORE_MESSAGE_LOG` and the TOML key
+`message_log`. Passwords are no flags: everybody may read the command lines of a machine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-__all__ = ["OPTIONS", "Option"]
+__all__ = ["BRIDGE", "MQTT", "OPTIONS", "TOPICS", "Option"]
 
 
 class Option(NamedTuple):
     """One option. `kind` is the type a flag's text is read as; `choices` are the words it may be; one with `many` may
-    be given several times.
+    be given several times. `absent`: what holds where there is no value. A `secret` is never repeated, `has_flag` says
+    whether it may stand on the command line all the same. `panel`: the heading it stands under in the help.
     """
 
     name: str
@@ -26,6 +27,10 @@ class Option(NamedTuple):
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     many: bool = False
+    absent: str = "none"
+    secret: bool = False
+    has_flag: bool = True
+    panel: str | None = None
 
     @property
     def flag(self) -> str:
@@ -34,8 +39,8 @@ class Option(NamedTuple):
     @property
     def shown(self) -> str:
         """The default as people write it."""
-        if self.default in (None, ()):
-            return "none"
+        if self.default in (None, (), "", {}):
+            return self.absent
         if isinstance(self.default, tuple):
             return ",".join(map(str, self.default))
         if isinstance(self.default, bool):
@@ -43,7 +48,7 @@ class Option(NamedTuple):
         return str(self.default).removesuffix(".0")
 
 
-def _options() -> Iterator[Option]:
+def _serve() -> Iterator[Option]:
     # Where it listens.
     yield Option("host", str, "127.0.0.1", "Address to listen on; 0.0.0.0 for all.")
     yield Option("port", int, 9000, "Port to listen on; 0 takes a free one.")
@@ -172,7 +177,140 @@ def _options() -> Iterator[Option]:
     yield Option("table", str, "auto", "Live table of stations; auto: on a terminal.", choices=("auto", "on", "off"))
     yield Option("simulate", int, 0, "Simulate N stations of all versions against this server.", "N")
     yield Option("simulate_speed", float, 60.0, "Simulated seconds per second.", "X")
+    # What others hear of it.
+    yield Option("feed", Path, None, "Socket of an evcore bridge that is to have all events.", "FILE")
+    yield Option("feed_wait", float, 10.0, "An event that must be kept waits for the bridge.", "SECONDS")
 
 
-#: Every option by its name, in the order in which it is listed.
-OPTIONS: Final[dict[str, Option]] = {option.name: option for option in _options()}
+def _bridge() -> Iterator[Option]:
+    yield Option("feed", Path, Path("evcore.sock"), "Socket to listen on; evcore serve --feed connects to it.", "FILE")
+    for name in ("http_host", "http_port", "log_level"):
+        yield OPTIONS[name]
+
+
+def _mqtt() -> Iterator[Option]:
+    # The broker.
+    yield Option(
+        "mqtt",
+        str,
+        (),
+        "Broker to connect to: mqtt, mqtts, ws or wss; or several of one cluster.",
+        "URL,URL…",
+        secret=True,
+    )
+    yield Option("mqtt_version", str, "5", "MQTT version spoken.", choices=("5", "3.1.1"))
+    yield Option("mqtt_node", str, None, "Name of this bridge in topics.", "NAME", absent="the host name")
+    yield Option(
+        "mqtt_client_id", str, None, "Client identifier.", "ID", absent="evcore, the node and a name kept in the spool"
+    )
+    yield Option("mqtt_username", str, None, "User name, where the URL has none.", "NAME")
+    yield Option("mqtt_password", str, None, "Password, where the URL has none.", secret=True, has_flag=False)
+    yield Option(
+        "mqtt_password_file", Path, None, "File whose first line is the password, read before each connection.", "FILE"
+    )
+    yield Option(
+        "mqtt_password_command", str, None, "Program that prints the password, run before each connection.", "COMMAND"
+    )
+    yield Option("mqtt_ca", Path, None, "CAs of the broker's certificate as PEM.", "FILE", absent="those of the system")
+    yield Option("mqtt_certificate", Path, None, "Certificate chain to show the broker, as PEM.", "FILE")
+    yield Option("mqtt_key", Path, None, "Its private key.", "FILE", absent="in the file of the certificate")
+    yield Option("mqtt_key_password", str, None, "Password of that key.", secret=True, has_flag=False)
+    yield Option("mqtt_verify", bool, True, "Ask for the broker's certificate, and check it.")
+    # The connection.
+    yield Option("mqtt_keepalive", int, 30, "Silence after which the broker is pinged.", "SECONDS")
+    yield Option("mqtt_session_expiry", int, 86_400, "The broker keeps what it has for us (MQTT 5).", "SECONDS")
+    yield Option("mqtt_window", int, 20, "Messages on the way to the broker; at most 20 with 3.1.1.", "N")
+    yield Option("mqtt_receive_maximum", int, 100, "Commands on the way from the broker (MQTT 5).", "N")
+    yield Option("mqtt_receive_bytes", int, 1024 * 1024, "Largest packet that is taken.", "BYTES")
+    yield Option("mqtt_connect_timeout", float, 10.0, "To connect.", "SECONDS")
+    yield Option("mqtt_ack_timeout", float, 60.0, "The broker may leave a message unacknowledged.", "SECONDS")
+    yield Option(
+        "mqtt_backoff_first", float, 1.0, "Longest wait before the second attempt, doubled for each.", "SECONDS"
+    )
+    yield Option("mqtt_backoff_most", float, 60.0, "Longest wait between two attempts.", "SECONDS")
+    yield Option("mqtt_shuffle", bool, True, "Try several brokers in random order.")
+    yield Option("mqtt_refusals", int, 10, "Attempts at a message the broker refuses for now.", "N")
+    yield Option("mqtt_will_delay", int, 0, "From a lost connection to the will (MQTT 5).", "SECONDS")
+    yield Option("mqtt_telemetry_waiting", int, 1024 * 1024, "Telemetry that may wait for the socket.", "BYTES")
+    yield Option("mqtt_flush_seconds", float, 10.0, "For the broker to take what is left at the end.", "SECONDS")
+    # What must not be lost.
+    yield Option("mqtt_spool", Path, Path("evcore-mqtt.db"), "File of messages not delivered yet.", "FILE")
+    yield Option("mqtt_spool_bytes", int, 1024**3, "Messages it may hold.", "BYTES")
+    yield Option("mqtt_spool_age", float, 0.0, "Age at which a message is dropped; 0: never.", "SECONDS")
+    yield Option(
+        "mqtt_durability",
+        str,
+        "full",
+        "What is kept survives a power cut, or a kill of the process alone.",
+        choices=("full", "normal"),
+    )
+    # What is published.
+    yield Option("mqtt_mode", str, "json", "Messages, single values, or both.", choices=("json", "flat", "both"))
+    yield Option(
+        "mqtt_qos", str, {}, "QoS of a class.", "CLASS=QOS,…", absent="telemetry=0,status=1,command=1,billing=2"
+    )
+    yield Option("mqtt_classes", str, {}, "Class of a kind of event.", "KIND=CLASS,…", absent="as in events.md")
+    yield Option(
+        "mqtt_retain", str, {}, "Whether messages of a topic are retained.", "TOPIC=BOOL,…", absent="as in the table"
+    )
+    yield Option("mqtt_tokens", bool, False, "Publish drivers' tokens.")
+    yield Option("mqtt_telemetry_expiry", int, 300, "Age at which the broker drops telemetry; 0: never.", "SECONDS")
+    yield Option(
+        "mqtt_raw", str, "off", "OCPP frames: out from stations, in to them.", choices=("off", "in", "out", "both")
+    )
+    yield Option("mqtt_prefix", str, "", "Levels before each topic.", "TOPIC")
+    for name, template, what in TOPICS:
+        yield Option(f"mqtt_topic_{name}", str, template, f"Topic of {what}.", "TOPIC")
+    yield Option("mqtt_sites", str, {}, "Stations of a site, * and ? in their identities.", "SITE=ID|ID…,…")
+    yield Option("mqtt_site_interval", float, 60.0, "Between two messages about a site.", "SECONDS")
+    yield Option("mqtt_site_stale", float, 900.0, "Age at which a power counts no more for its site.", "SECONDS")
+    yield Option("mqtt_heartbeat_interval", float, 30.0, "Between two heartbeats of this node; 0: none.", "SECONDS")
+    yield Option("mqtt_discovery", bool, False, "Tell Home Assistant of the stations.")
+    yield Option("mqtt_discovery_prefix", str, "homeassistant", "Topic of its discovery.", "TOPIC")
+    yield Option(
+        "mqtt_grace", float, 10.0, "Stations may come back after a restart before they are offline.", "SECONDS"
+    )
+    yield Option("mqtt_pace", float, 500.0, "Messages per second when all is published again.", "N")
+
+    # What may be commanded.
+    yield Option("mqtt_commands", str, (), "Actions clients may ask for, * for any.", "ACTION|STATION:ACTION,…")
+    yield Option("mqtt_replies", str, (), "Topics they may have results sent to.", "FILTER,…")
+    yield Option("mqtt_command_lifetime", float, 60.0, "A command is good for that does not say.", "SECONDS")
+    yield Option("mqtt_command_longest", float, 86_400.0, "A command is good for at most.", "SECONDS")
+    yield Option("mqtt_command_timeout", float, 300.0, "It may give a station at most.", "SECONDS")
+    yield Option("mqtt_command_bytes", int, 262_144, "Largest command.", "BYTES")
+    yield Option("mqtt_result_bytes", int, 262_144, "Largest result with the station's answer in it.", "BYTES")
+    yield Option("mqtt_station_queue", int, 16, "Commands of one station at a time.", "N")
+    yield Option("mqtt_queue", int, 10_000, "Commands of all stations at a time.", "N")
+    yield Option("mqtt_answers", float, 20.0, "Commands refused or repeated with an answer, per second; 0: all.", "N")
+    yield Option("mqtt_answers_burst", int, 200, "The same at once.", "N")
+    yield Option("mqtt_commands_kept", float, 86_400.0, "Results are known to commands that come again.", "SECONDS")
+
+
+#: Topic template, its default, what it is of.
+TOPICS: Final = (
+    ("status", "chargers/{station}/status", "a station's state"),
+    ("metrics", "chargers/{station}/metrics", "its readings"),
+    ("events", "chargers/{station}/events", "all else that happens"),
+    ("availability", "chargers/{station}/availability", "whether it is online"),
+    ("command", "chargers/{station}/command", "commands for it"),
+    ("result", "chargers/{station}/result", "their results"),
+    ("device", "devices/{device}/{type}/{instance}/{field}", "single values"),
+    ("site", "sites/{site}/energy", "a site's power and energy"),
+    ("heartbeat", "system/heartbeat/{node}", "this node's heartbeats"),
+    ("node", "system/availability/{node}", "whether this node is connected"),
+    ("raw", "ocpp/{station}/{direction}", "OCPP frames"),
+    ("raw_call", "ocpp/{station}/call", "CALLs as frames"),
+)
+
+
+def _table(*parts: Iterable[Option]) -> dict[str, Option]:
+    return {option.name: option for part in parts for option in part}
+
+
+#: The options about MQTT, the same for both commands.
+MQTT: Final = _table(option._replace(panel="MQTT") for option in _mqtt())
+#: Every option of `evcore serve` by its name, in the order in which it is listed.
+OPTIONS: Final = _table(_serve(), MQTT.values())
+#: The same of `evcore bridge`.
+BRIDGE: Final = _table(_bridge(), MQTT.values())

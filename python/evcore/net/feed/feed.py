@@ -1,8 +1,9 @@
 """A server's end: takes the events of its bus to the hub of the bridge, and orders from there to its stations.
 
 Comes in: events of the bus it is attached to, orders of the hub. Goes out: events, each numbered; what their publisher
-waits for is done when the hub has acknowledged them, and raises NotKept when it cannot keep them or says nothing for
-`wait` seconds. Telemetry is sent while the hub reads as fast as it is written to, else dropped and counted.
+waits for is done when the hub has acknowledged them, and raises NotKept when it cannot keep them. A hub that says
+nothing for `wait` seconds cannot keep them either: those of class billing raise, others are dropped and counted.
+Telemetry is sent while the hub reads as fast as it is written to, else dropped and counted.
 
 Bounded: events that wait for the hub in number and bytes, orders in number. A hub that is away is tried again, later
 each time; what it has not acknowledged is sent to it again, then the values that the bus retains.
@@ -16,12 +17,12 @@ import itertools
 import logging
 import re
 from collections import deque
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from evcore.bus import BY_NAME, KINDS, Bus, Event, Kind, NotKept
+from evcore.bus import BY_NAME, KINDS, Bus, Detach, Event, Kind, NotKept
 from evcore.bus.orders import Orders, Outcome
 from evcore.net.backoff import BackOff, Retry
 from evcore.net.channel import Channel, encode
@@ -36,14 +37,16 @@ _SLICE: Final = 200
 _BATCH: Final = 64
 #: Telemetry that may wait for the next turn of the loop.
 _NEWS: Final = 1000
+#: Between two lines about events that are not kept.
+_REPORT_SECONDS: Final = 10.0
 #: Time for the hub's first words.
 _WELCOME_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedOptions:
-    """`wait`: seconds after which an event that the hub has not acknowledged counts as not kept; while the hub has been
-    away for longer, that is said at once. `waiting`, `waiting_bytes`: events that may wait for the hub. `orders`:
+    """`wait`: seconds after which an event that the hub has not acknowledged is given up; while the hub has been away
+    for longer, that is done at once. `waiting`, `waiting_bytes`: events that may wait for the hub. `orders`:
     orders at work at the same time. `back_off`: between two attempts to connect.
     """
 
@@ -57,12 +60,16 @@ class FeedOptions:
 class _Waiting:
     """An event that the hub has not acknowledged yet."""
 
-    __slots__ = ("deadline", "done", "frame", "retained")
+    __slots__ = ("deadline", "done", "frame", "must", "retained")
 
-    def __init__(self, frame: bytes, deadline: float, done: asyncio.Future[None], retained: str | None) -> None:
+    def __init__(
+        self, frame: bytes, deadline: float, done: asyncio.Future[None], must: bool, retained: str | None
+    ) -> None:
         self.frame = frame
         self.deadline = deadline
         self.done = done
+        #: Its publisher is to know if it was not kept.
+        self.must = must
         #: Its topic, where the bus keeps the last value.
         self.retained = retained
 
@@ -98,14 +105,18 @@ class Feed:
         self._stated = asyncio.Event()
         self._state: asyncio.Task[None] | None = None
         self._missed = False
-        self._attached: dict[str, Any] = {}
+        self._attached: dict[str, Detach] = {}
+        # What the hub wants to hear of; before it has said so, everything that must be kept.
+        self._classes = {kind.name: kind.qos_class for kind in KINDS.values() if kind.qos_class != "telemetry"}
         self._runner: asyncio.Task[None] | None = None
         self._carrying: set[asyncio.Task[None]] = set()
-        #: Events sent (again, too) and acknowledged; telemetry dropped; events that were not kept.
+        #: Events sent (again, too) and acknowledged; telemetry dropped; other events given up, or that the hub could
+        #: not keep.
         self.sent = 0
         self.kept = 0
         self.dropped = 0
         self.not_kept = 0
+        self._next_report = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -120,7 +131,7 @@ class Feed:
     def start(self) -> None:
         """Attaches to the bus and begins to look for the hub."""
         self._away_since = asyncio.get_running_loop().time()
-        self._attach(())
+        self._attach()
         self._runner = asyncio.create_task(self._run())
 
     async def stop(self, seconds: float) -> None:
@@ -149,10 +160,9 @@ class Feed:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def _attach(self, wanted: Iterable[Kind]) -> None:
-        """Takes all that must be kept, and of the telemetry what is wanted: nobody builds events in vain."""
-        kinds = [*(kind for kind in KINDS.values() if kind.qos_class != "telemetry"), *wanted]
-        filters = dict.fromkeys(_filter(kind) for kind in kinds)
+    def _attach(self) -> None:
+        """Takes what is wanted and nothing else: nobody builds events in vain."""
+        filters = dict.fromkeys(_filter(BY_NAME[name]) for name in self._classes)
         for each in [each for each in self._attached if each not in filters]:
             self._attached.pop(each)()
         for each in filters:
@@ -163,29 +173,32 @@ class Feed:
         retained = event.topic if event.kind.retain else None
         if retained is not None and self._fresh is not None:
             self._fresh.add(retained)
-        if event.kind.qos_class == "telemetry":
+        qos_class = self._classes.get(event.kind.name, event.kind.qos_class)
+        if qos_class == "telemetry":
             channel = self._channel
             if channel is None or channel.is_full or len(self._unsent) >= _NEWS:
                 self.dropped += 1
             else:
                 self._queue(encode("news", event.json()))
             return None
-        return self._keep(event, retained)
+        return self._keep(event, qos_class == "billing", retained)
 
-    def _keep(self, event: Event, retained: str | None) -> asyncio.Future[None]:
+    def _keep(self, event: Event, must: bool, retained: str | None) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()
         now, options = loop.time(), self._options
         done: asyncio.Future[None] = loop.create_future()
         # Whoever published it need not wait for it.
         done.add_done_callback(_retrieved)
         if self._away_since is not None and now >= self._away_since + options.wait:
-            return self._refuse(done, f"the bridge at {self._path} is away")
+            self._end(done, must, f"the bridge at {self._path} is away")
+            return done
         if len(self._waiting) >= options.waiting or self._bytes >= options.waiting_bytes:
             self._missed = True
-            return self._refuse(done, f"{len(self._waiting)} events wait for the bridge at {self._path} already")
+            self._end(done, must, f"{len(self._waiting)} events wait for the bridge at {self._path} already")
+            return done
         number = next(self._numbers)
         frame = encode("event", number, event.json())
-        self._waiting[number] = _Waiting(frame, now + options.wait, done, retained)
+        self._waiting[number] = _Waiting(frame, now + options.wait, done, must, retained)
         self._bytes += len(frame)
         self._idle.clear()
         if self._timer is None:
@@ -194,10 +207,19 @@ class Feed:
             self._queue(number)
         return done
 
-    def _refuse(self, done: asyncio.Future[None], sentence: str) -> asyncio.Future[None]:
+    def _end(self, done: asyncio.Future[None], must: bool, sentence: str) -> None:
+        """An event that is not kept, or not known to be: a bill's publisher hears of it, others need not."""
         self.not_kept += 1
-        done.set_exception(NotKept(sentence))
-        return done
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_report:
+            self._next_report = now + _REPORT_SECONDS
+            log.warning("events are not kept (%d by now): %s", self.not_kept, sentence)
+        if done.done():
+            return
+        if must:
+            done.set_exception(NotKept(sentence))
+        else:
+            done.set_result(None)
 
     def _queue(self, item: int | bytes) -> None:
         self._unsent.append(item)
@@ -241,9 +263,7 @@ class Feed:
     def _give_up(self, number: int, sentence: str) -> None:
         waiting = self._forget(number)
         if waiting is not None:
-            self.not_kept += 1
-            if not waiting.done.done():
-                waiting.done.set_exception(NotKept(sentence))
+            self._end(waiting.done, waiting.must, sentence)
 
     def _forget(self, number: int) -> _Waiting | None:
         waiting = self._waiting.pop(number, None)
@@ -327,7 +347,9 @@ class Feed:
                         waiting.done.set_result(None)
         elif kind == "lost":
             number, sentence = rest
-            self._give_up(number, str(sentence))
+            waiting = self._forget(number)
+            if waiting is not None:
+                self._end(waiting.done, True, str(sentence))
         elif kind == "order":
             self._order(link, *rest)
         elif kind == "stated":
@@ -336,17 +358,18 @@ class Feed:
             version, kinds = rest
             if version != VERSION:
                 raise ValueError(f"the bridge speaks version {version} of the feed's protocol, this server {VERSION}")
-            self._welcome(link, [BY_NAME[name] for name in kinds if name in BY_NAME])
+            self._welcome(link, {str(name): str(each) for name, each in dict(kinds).items() if name in BY_NAME})
         elif kind == "refused":
             log.error("the bridge at %s refuses this server: %s", self._path, rest[0])
             self._complained = True
 
-    def _welcome(self, link: Channel, wanted: list[Kind]) -> None:
+    def _welcome(self, link: Channel, classes: dict[str, str]) -> None:
         self._channel = link
         self._away_since = None
         self._complained = False
         log.info("connected to the bridge at %s", self._path)
-        self._attach(kind for kind in wanted if kind.qos_class == "telemetry")
+        self._classes = classes
+        self._attach()
         self._unsent.extend(self._waiting)
         self._tell_state(link)
         self._pump()

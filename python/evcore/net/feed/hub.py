@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +24,7 @@ from evcore.bus.bodies import StationOffline, StationOnline
 from evcore.bus.event import topic_of
 from evcore.bus.orders import Order, Outcome
 from evcore.net.channel import Channel, encode
-from evcore.net.feed.listening import HubError, Listening, listen
+from evcore.net.feed.listening import Bound, HubError, Listening, bind
 from evcore.net.feed.protocol import VERSION, order_json, outcome_from
 
 __all__ = ["Hub", "HubError", "HubOptions"]
@@ -101,12 +101,19 @@ class _Home:
 
 
 class Hub:
-    """Implements `evcore.bus.orders.Orders` for the stations of all feeds. `path`: the socket it listens on."""
+    """Implements `evcore.bus.orders.Orders` for the stations of all feeds. `path`: the socket it listens on.
+    `classes`: QoS classes of kinds by their names, where they are not the kinds' own; telemetry may be dropped on the
+    way, and a station is answered with an error if what it said of class billing cannot be kept.
+    """
 
-    def __init__(self, path: Path, bus: Bus, options: HubOptions | None = None) -> None:
+    def __init__(
+        self, path: Path, bus: Bus, options: HubOptions | None = None, *, classes: Mapping[str, str] | None = None
+    ) -> None:
         self._path = path
         self._bus = bus
+        self._classes = classes or {}
         self._options = options or HubOptions()
+        self._bound: Bound | None = None
         self._listening: Listening | None = None
         self._peers: set[_Peer] = set()
         self._homes: dict[str, _Home] = {}
@@ -115,6 +122,7 @@ class Hub:
         self._keeping: dict[str, tuple[_Peer, int]] = {}
         self._numbers = itertools.count(1)
         self._ordered = 0
+        self._holding = False
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
@@ -133,17 +141,32 @@ class Hub:
         """Stations that are online."""
         return len(self._homes)
 
+    def bind(self) -> None:
+        """Takes the socket; feeds that connect are let in by `start`. Raises HubError with a sentence."""
+        self._bound = bind(self._path)
+
     async def start(self) -> None:
-        """Listens. Raises HubError with a sentence."""
-        self._listening = await listen(self._path, self._admit)
+        """Lets feeds in. Raises HubError with a sentence, unless `bind` was called before."""
+        if self._bound is None:
+            self.bind()
+        assert self._bound is not None
+        self._listening = await self._bound.listen(self._admit)
+
+    def hold(self) -> None:
+        """Takes no more events, because the bus is about to lose those who keep them: what comes now is not
+        acknowledged, and comes again to whoever listens next. Orders are carried out as before.
+        """
+        self._holding = True
 
     async def stop(self, seconds: float = 2.0) -> None:
-        """Lets the feeds go, once what they sent is kept, at most `seconds` later."""
+        """Lets the feeds go, once the events taken from them are kept, at most `seconds` later."""
+        self.hold()
         self._stopping = True
         if self._listening is not None:
             self._listening.close()
-        for peer in self._peers:
-            peer.channel.pause()
+        elif self._bound is not None:
+            self._bound.close()
+        self._bound = self._listening = None
         if self._keeping:
             await asyncio.wait([asyncio.ensure_future(self._quiet.wait())], timeout=seconds)
         for peer in list(self._peers):
@@ -217,7 +240,7 @@ class Hub:
             )
         elif self.feeds >= self._options.feeds:
             sentence = f"{self.feeds} servers are connected already"
-        elif self._stopping:
+        elif self._holding:
             sentence = "the bridge is about to end"
         if sentence is not None:
             log.error("a server is not let in: %s", sentence)
@@ -226,22 +249,26 @@ class Hub:
             return
         peer.name, peer.is_in = str(name), True
         log.info("%s is connected", peer.name)
-        peer.channel.send("welcome", VERSION, [kind.name for kind in KINDS.values() if self._bus.wants(kind)])
+        classes = {kind: self._classes.get(kind.name, kind.qos_class) for kind in KINDS.values()}
+        wanted = {kind.name: one for kind, one in classes.items() if one != "telemetry" or self._bus.wants(kind)}
+        peer.channel.send("welcome", VERSION, wanted)
 
     def _follow(self, peer: _Peer, message: list[Any]) -> None:
         kind, *rest = message
-        if kind == "event":
+        if kind == "outcome":
+            number, values = rest
+            asked = peer.orders.get(number)
+            if asked is not None and not asked.done():
+                asked.set_result(outcome_from(values))
+        elif self._holding:
+            return
+        elif kind == "event":
             number, values = rest
             self._event(peer, number, values)
         elif kind == "news":
             self._news(rest[0])
         elif kind == "state":
             self._state(peer, rest[0])
-        elif kind == "outcome":
-            number, values = rest
-            asked = peer.orders.get(number)
-            if asked is not None and not asked.done():
-                asked.set_result(outcome_from(values))
 
     def _lost(self, peer: _Peer) -> None:
         self._peers.discard(peer)
@@ -254,11 +281,9 @@ class Hub:
                 asked.set_result(
                     Outcome(status="unknown", message="the server that had the station ended before it had an answer")
                 )
-        if self._stopping:
-            return
         gone = {name: self._homes.pop(name).version for name in peer.stations}
-        log.warning("%s is gone, and %d stations with it", peer.name, len(gone))
-        if gone:
+        log.info("%s is gone, and %d stations with it", peer.name, len(gone))
+        if gone and not self._holding:
             self._run(self._gone(gone))
 
     async def _gone(self, versions: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["HubError", "Listening", "listen"]
+__all__ = ["Bound", "HubError", "Listening", "bind"]
 
 
 class HubError(Exception):
@@ -38,16 +38,32 @@ class Listening:
             self._path.unlink(missing_ok=True)
 
 
-async def listen(path: Path, admit: Callable[[], asyncio.Protocol]) -> Listening:
-    """Listens; `admit` makes the protocol of each connection. Raises HubError."""
+class Bound:
+    """A socket that is taken; who connects waits until it is listened on."""
+
+    def __init__(self, path: Path, taken: socket.socket) -> None:
+        self._path = path
+        self._socket = taken
+
+    async def listen(self, admit: Callable[[], asyncio.Protocol]) -> Listening:
+        """Listens; `admit` makes the protocol of each connection."""
+        server = await asyncio.get_running_loop().create_unix_server(admit, sock=self._socket)
+        return Listening(server, self._path)
+
+    def close(self) -> None:
+        """Gives it up again."""
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+
+def bind(path: Path) -> Bound:
+    """Takes the socket. Raises HubError."""
     if sys.platform == "win32":
         raise HubError("this system has no Unix sockets, which a feed needs")
     try:
-        bound = _bound(path)
+        return Bound(path, _bound(path))
     except OSError as error:
         raise HubError(f"cannot listen on the socket {path}: {_reason(error)}") from error
-    server = await asyncio.get_running_loop().create_unix_server(admit, sock=bound)
-    return Listening(server, path)
 
 
 def _bound(path: Path) -> socket.socket:

@@ -10,7 +10,7 @@
 
 | from the hub | |
 |---|---|
-| `welcome`, version, kinds | the answer to `hello`: names of the kinds that somebody wants to hear of |
+| `welcome`, version, kinds | the answer to `hello`: the kinds to be sent, each with its QoS class |
 | `refused`, sentence | the other answer; the hub closes |
 | `kept`, numbers | these events are safe |
 | `lost`, number, sentence | this one could not be kept |
