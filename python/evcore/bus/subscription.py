@@ -179,12 +179,7 @@ class _Blocking(_Queue):
         return None
 
     def _hold(self, event: Event) -> Ticket:
-        late = self._late
-        # Of a publisher who never waits there is one at most, and it is the last.
-        while late and late[-1].event is None:
-            late.pop()
-            self.lose()
-        if len(late) >= self._sweep:
+        if len(self._late) >= self._sweep:
             self.sweep()
         ticket = Ticket(event)
         self._late.append(ticket)
