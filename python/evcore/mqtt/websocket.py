@@ -166,8 +166,6 @@ class WebSocket:
         del raw[: 2 + width]
         self._left = size
         self._opcode = opcode
-        if opcode >= _CLOSE and not size:
-            self._controlled()
         return True
 
     def _controlled(self) -> None:
