@@ -13,7 +13,7 @@ from typing import Final
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benches import check, decode, encode, log, machine, process, report, route
+from benches import bus, check, decode, encode, log, machine, process, report, route
 from benches.measure import FULL, QUICK, Effort, Record
 from benches.plan import Job
 
@@ -27,6 +27,7 @@ BENCHES: Final[dict[str, Callable[[Effort], Iterator[Job]]]] = {
     "check": check.jobs,
     "log": log.jobs,
     "route": route.jobs,
+    "bus": bus.jobs,
     "route-million": route.million_jobs,
     "import": process.import_jobs,
     "memory": process.memory_jobs,

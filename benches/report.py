@@ -71,6 +71,7 @@ def tables(document: Document) -> list[Table]:
     ]
     found.append(_log([r for r in records if r["bench"] == "log"]))
     found.append(_route([r for r in records if r["bench"] == "route"]))
+    found.append(_bus([r for r in records if r["bench"] == "bus"]))
     found.append(_imports([r for r in records if r["bench"] == "import"]))
     found.append(_memory([r for r in records if r["bench"] == "memory"]))
     return [table for table in found if table.rows]
@@ -189,6 +190,23 @@ def _route(records: Sequence[Record]) -> Table:
         "are drawn at random: they hit one filter, none, or eight of which seven have wildcards."
     )
     return Table("route", "route: a topic to the filters that match it", note, ("filters", *contenders), rows)
+
+
+def _bus(records: Sequence[Record]) -> Table:
+    cells = {(r["contender"], r["case"], r["gc"]): figure(r["best"]) for r in records}
+    contenders = dict.fromkeys(r["contender"] for r in records)
+    rows = tuple(
+        (
+            f"{case}{'' if collect else ', gc off'}",
+            *(cells.get((contender, case, collect), "") for contender in contenders),
+        )
+        for case, collect in dict.fromkeys((r["case"], r["gc"]) for r in records)
+    )
+    note = (
+        "Microseconds an event, best of the rounds, its body not counted and queues emptied; memory in bytes a topic, "
+        "everything counted."
+    )
+    return Table("bus", "bus: an event to those who listen", note, ("who listens", *contenders), rows)
 
 
 def _imports(records: Sequence[Record]) -> Table:

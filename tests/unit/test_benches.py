@@ -108,7 +108,7 @@ def test_quick_run_measures_everybody_and_writes_the_figures(tmp_path: Path) -> 
     document: report.Document = json.loads(figures.read_text("utf-8"))
     records = document["records"]
     assert {record["bench"] for record in records} == {
-        "decode", "variants", "refuse", "encode", "check", "log", "route", "import", "memory",
+        "decode", "variants", "refuse", "encode", "check", "log", "route", "bus", "import", "memory",
     }  # fmt: skip
     contenders = {record["contender"] for record in records if record["bench"] == "decode"}
     assert contenders >= {contender.name for contender in peers.decoders(FRAMES["Heartbeat"])}
@@ -127,6 +127,7 @@ def test_quick_run_measures_everybody_and_writes_the_figures(tmp_path: Path) -> 
         "check",
         "log",
         "route",
+        "bus",
         "import",
         "memory",
     }
