@@ -185,7 +185,7 @@ class FakeBroker:
         self._in_flight[writer] = set()
         try:
             await self._converse(reader, writer, number)
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
             pass
         except AssertionError as error:
             self.faults.append(str(error))
