@@ -126,6 +126,8 @@ def test_no_name_leaves_its_level(station: str) -> None:
         "chargers/a%2fb/command",
         "chargers/%FF/command",
         "chargers/a b/command",
+        "chargers/*/command",
+        "chargers/a>/command",
         "",
     ],
 )

@@ -103,14 +103,11 @@ class Messages:
     def _connection(self, event: Event) -> Iterator[Outgoing]:
         body = event.body
         charger = self._charger(body.station)
-        known = charger.online
         charger.take(body)
         yield self._availability(body.station, charger.online, self._classes[event.kind.name])
         if self.options.has_json:
             yield self._snapshot(body.station, charger, event.id, event.time, self._classes[event.kind.name])
         yield from self._flat(body, charger)
-        if charger.online and not known:
-            self._news(body.station)
 
     def _state(self, event: Event) -> Iterator[Outgoing]:
         body = event.body
