@@ -24,7 +24,7 @@ from evcore.bus.fields import fields
 
 NAMES = st.one_of(
     st.text(max_size=40),
-    st.text(alphabet="/+#$% \0\x7f%2FfEDA-\ud800\udc00\ufffeé", max_size=12),
+    st.text(alphabet="/+#$% \0\x7f%2FfEDA-{}a\ud800\udc00\ufffeé", max_size=12),
     st.from_regex(r"%[0-9A-Fa-f]{2}", fullmatch=True),
 )
 STRICT = Router(controls="refuse", forbidden=" \x7f")
@@ -39,7 +39,9 @@ def test_a_level_is_one_level_and_comes_back(name: str) -> None:
     assert not set(written) & set("+#/") and not written.startswith("$") and written
     router = Router()
     router.add("+", name)
+    router.add(f"{written}/a", name)
     assert router.match(written) == [name]
+    assert [(route.filter, route.captures) for route in router.routes(f"{written}/a")] == [(f"{written}/a", {})]
 
 
 @given(NAMES, NAMES)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from evcore import TopicError
-from evcore.bus import KINDS, Bus, Closed, Event, NotKept, Subscription
+from evcore.bus import KINDS, Bus, Closed, Event, NotKept, Subscription, level
 from evcore.bus.bodies import (
     ConnectorStatus,
     FirmwareProgress,
@@ -534,6 +534,19 @@ async def test_the_last_of_each_topic_is_kept() -> None:
     assert bus.forget("stations/CP1/connectors/#") == 2
     assert bus.forget("stations/CP1/connectors/#") == 0
     assert bus.retained == 2
+
+
+async def test_a_topic_is_the_filter_of_itself_alone() -> None:
+    """Whatever a station is called: who forgets one does not forget others."""
+    bus = Bus()
+    names = ["{station}", "a{b", "+", "#", "CP1", "%7Bstation%7D", "$share"]
+    for name in names:
+        bus.publish(online(name))
+    for name in names:
+        topic = f"stations/{level(name)}/connection"
+        assert [event.body.station for event in bus.last(topic)] == [name]
+        assert bus.forget(topic) == 1
+    assert bus.retained == 0
 
 
 async def test_retained_values_are_bounded() -> None:

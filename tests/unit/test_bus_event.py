@@ -88,6 +88,7 @@ def test_a_kind_holds_together(kind: Kind) -> None:
     ("body", "topic"),
     [
         (bodies.StationOnline(station="CP 1/é", version="ocpp1.6"), "stations/CP%201%2Fé/connection"),
+        (bodies.StationOnline(station="{x}", version="ocpp1.6"), "stations/%7Bx%7D/connection"),
         (bodies.Readings(station="a", samples=()), "stations/a/readings/0"),
         (bodies.Readings(station="a", evse=3, samples=()), "stations/a/readings/3"),
         (bodies.ConnectorStatus(station="a", evse=0, connector=1, status=""), "stations/a/connectors/0/1"),

@@ -3,9 +3,10 @@
 In: any text. Out: a level that every MQTT broker takes and that no other text becomes, and the text again. Refused:
 with ValueError, what `level` never writes.
 
-A name may hold what means something in a topic or filter (`/`, `+`, `#`, a leading `$`) or what brokers refuse (NUL and
-other controls, spaces, lone surrogates, non-characters): these are percent-encoded as in a URL (RFC 3986 section 2.1),
-and so is `%` itself. The empty name is `%`, for an empty level looks like a mistake and some brokers take it for one.
+A name may hold what means something in a topic or filter (`/`, `+`, `#`, a leading `$`, the router's braces) or what
+brokers refuse (NUL and other controls, spaces, lone surrogates, non-characters): these are percent-encoded as in a URL
+(RFC 3986 section 2.1), and so is `%` itself. So a topic is also the filter that matches it and nothing else. The empty
+name is `%`, for an empty level looks like a mistake and some brokers take it for one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _NONE: Final = "\ufdd0-\ufdef" + "".join(
 )
 #: C0 and C1 controls, DEL, spaces and line ends of any kind, surrogates, what MQTT gives a meaning, and the escape.
 _ESCAPED: Final = re.compile(
-    f"^\\$|[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff{_NONE}#%+/]"
+    f"^\\$|[\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ud800-\udfff{_NONE}#%+/{{}}]"
 )
 _ESCAPE: Final = re.compile("(?:%[0-9A-F]{2})+")
 _EMPTY: Final = "%"
