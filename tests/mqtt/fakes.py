@@ -45,6 +45,11 @@ class Connection:
 
 
 @dataclass
+class Counts:
+    dropped: dict[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass
 class Disk:
     """A spool: `error` set, and nothing is kept; `slow`, and puts wait for `write`."""
 
@@ -54,11 +59,14 @@ class Disk:
     order: list[str] = field(default_factory=list)
     error: SpoolError | None = None
     slow: bool = False
+    counts: Counts = field(default_factory=Counts)
+    #: Messages that the broker does not have.
+    unsent: int = 0
     _waits: list[asyncio.Future[None]] = field(default_factory=list)
 
     @property
     def backlog(self) -> Backlog:
-        return Backlog(len(self.puts), 0, 0.0)
+        return Backlog(self.unsent, 0, 0.0)
 
     def put(self, message: Message, *, qos_class: str, id: str) -> Awaitable[None]:
         assert message.qos

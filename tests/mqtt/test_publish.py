@@ -81,7 +81,8 @@ async def test_states_are_kept_events_are_not(mosquitto: Mosquitto, tmp_path: Pa
 async def test_values_after_an_outage(mosquitto: Mosquitto, tmp_path: Path, version: str) -> None:
     """What changed while the broker was away is there afterwards, once; what did not change is not sent."""
     login = Login(version=version)
-    async with Publishing(mosquitto.port, tmp_path / "p", version=version, mode="both") as publishing:
+    settings = {"version": version, "mode": "both", "values_recent": 0}
+    async with Publishing(mosquitto.port, tmp_path / "p", **settings) as publishing:
         await publishing.connected()
         for body in (ONLINE, STATUS, reading(1.0), reading(1.0, "m2")):
             publishing.bus.publish(body)

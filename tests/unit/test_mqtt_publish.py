@@ -383,7 +383,7 @@ async def test_lone_surrogates_do_not_stop_a_bill() -> None:
 
 
 async def test_the_last_value_waits_for_the_broker() -> None:
-    async with Rig(options(mode="flat")) as rig:
+    async with Rig(options(mode="flat", values_recent=0)) as rig:
         rig.connection.state.connected = False
         for power in (1.0, 2.0, 3.0):
             rig.bus.publish(b.DeviceReading(device="m", type="t", instance="0", field="power", value=power))
@@ -417,6 +417,60 @@ async def test_a_newer_value_is_not_overtaken_by_the_one_that_waited() -> None:
         await rig.until(lambda: not rig.publisher.counts.waiting)
         assert [m.payload for m in rig.connection.sent if "m19" in m.topic] == [b"new"]
         assert len(rig.connection.sent) == 20
+
+
+async def test_values_that_were_in_the_socket_when_it_broke() -> None:
+    async with Rig(options(mode="flat")) as rig:
+        for power in (1.0, 2.0):
+            rig.bus.publish(b.DeviceReading(device="m1", type="t", instance="0", field="f", value=power))
+            rig.bus.publish(b.DeviceReading(device="m2", type="t", instance="0", field="f", value=power))
+        rig.connection.state.connected = False
+        rig.bus.publish(b.DeviceReading(device="m1", type="t", instance="0", field="f", value=3.0))
+        rig.clear()
+        rig.connection.state.connected = True
+        rig.publisher.connected(True)
+        await rig.until(lambda: not rig.publisher.counts.waiting and len(rig.connection.sent) == 2)
+        assert {m.topic.split("/")[1]: m.payload for m in rig.connection.sent} == {"m1": b"3", "m2": b"2"}
+
+
+async def test_recent_values_are_bounded() -> None:
+    for changes in ({"values_recent": 0.01}, {"values_waiting": 3}):
+        async with Rig(options(**changes)) as rig:
+            for number in range(10):
+                rig.bus.publish(b.DeviceReading(device=f"m{number}", type="t", instance="0", field="f", value=1))
+                await asyncio.sleep(0.02 if number == 8 else 0)
+            # The oldest gives way, one for each that comes: so many as come while they are recent.
+            assert len(rig.publisher._recent) <= 9
+            for _ in range(20):
+                rig.bus.publish(b.DeviceReading(device="m", type="t", instance="0", field="f", value=1))
+                await asyncio.sleep(0.001)
+            assert len(rig.publisher._recent) <= 3
+
+
+async def test_states_that_gave_way_in_the_spool(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.01)
+    async with Rig() as rig:
+        rig.bus.publish(ONLINE)
+        rig.clear()
+        rig.disk.counts.dropped["telemetry", "expired"] = 3
+        await asyncio.sleep(0.05)
+        assert rig.messages() == []
+        rig.disk.unsent = 1
+        rig.disk.counts.dropped["status", "full"] = 1
+        await asyncio.sleep(0.05)
+        assert rig.messages() == [], "there is no room yet"
+        rig.disk.unsent = 0
+        await rig.until(lambda: len(rig.messages()) == 2)
+        # One that did not get in at all.
+        rig.clear()
+        rig.disk.error = SpoolFull("full")
+        rig.bus.publish(OFFLINE)
+        await asyncio.sleep(0)
+        rig.disk.error = None
+        await rig.until(lambda: rig.disk.last().get("chargers/CP1/availability") == b"offline")
+        rig.clear()
+        await asyncio.sleep(0.05)
+        assert rig.messages() == []
 
 
 async def test_a_socket_that_is_behind_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,7 +548,7 @@ async def test_stations_that_do_not_come_back_after_a_crash() -> None:
 
 
 async def test_a_broker_that_forgot_gets_everything_again() -> None:
-    async with Rig(options(mode="both", pace=100_000)) as rig:
+    async with Rig(options(mode="both", pace=100_000, values_recent=0)) as rig:
         rig.publisher.connected()
         for body in (ONLINE, BOOTED, STATUS, READINGS, DEVICE, SITE):
             rig.bus.publish(body)
@@ -574,6 +628,7 @@ def test_birth_and_will() -> None:
 async def test_heartbeats() -> None:
     async with Rig(options(heartbeat_interval=0.01)) as rig:
         rig.bus.publish(ONLINE)
+        rig.disk.unsent = 2
         await rig.until(lambda: len(rig.connection.sent) >= 3)
         values = json.loads(rig.connection.sent[-1].payload)
         assert (values["node"], values["stations"], values["backlog"]) == ("n1", 1, 2)

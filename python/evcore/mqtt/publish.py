@@ -5,7 +5,8 @@ for: done when the spool has them on the disk. Refused, by what is waited for fa
 the spool cannot keep. Other messages that cannot be kept are dropped, counted, and said in the log.
 
 While the broker is away telemetry is dropped, except that the last value of each retained topic is sent when it is
-back. A broker that has forgotten the session may have forgotten retained messages as well, and gets all of them again.
+back. A broker that has forgotten the session may have forgotten retained messages as well, and gets all of them again;
+so does one that was not told of a state because the spool was full.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic, time
@@ -66,11 +67,21 @@ class Sender(Protocol):
     def subscribe(self, filter: str, qos: int = 1) -> None: ...
 
 
+class KeeperCounts(Protocol):
+    @property
+    def dropped(self) -> Mapping[tuple[str, str], int]:
+        """Messages that were taken and are gone, by class and reason."""
+        ...
+
+
 class Keeper(Notes, Protocol):
     """What is needed of the spool."""
 
     @property
     def backlog(self) -> Backlog: ...
+
+    @property
+    def counts(self) -> KeeperCounts: ...
 
     def put(self, message: Message, *, qos_class: str, id: str) -> Awaitable[None]: ...
 
@@ -115,6 +126,9 @@ class Publisher:
         )
         self._sites = Sites(bus, options, clock=clock)
         self._waiting: dict[str, Outgoing] = {}
+        # What went into the socket lately, oldest first, with the time.
+        self._recent: dict[str, tuple[float, Outgoing]] = {}
+        self._missed = 0
         self._all_again = False
         self._connects = 0
         # Two, because everything once more takes minutes where there are many stations.
@@ -150,7 +164,7 @@ class Publisher:
         self._detach = [self._bus.attach(one, self.take) for one in self._filters()]
         if self.options.discovery:
             self._session.subscribe(self._discovery.birth_topic, 1)
-        work: list[Callable[[], Coroutine[Any, Any, None]]] = [self._catch_up, self._work, self._sites.run]
+        work: list[Callable[[], Coroutine[Any, Any, None]]] = [self._catch_up, self._watch, self._work, self._sites.run]
         if before:
             work.append(partial(self._settle, before))
         if self.options.heartbeat_interval:
@@ -196,6 +210,13 @@ class Publisher:
             self._all_again = True
         if not resumed:
             self._discovery.renew()
+        newest = max((at for at, _ in self._recent.values()), default=0.0)
+        for topic, (at, outgoing) in self._recent.items():
+            if at < newest - self.options.values_recent:
+                continue
+            if topic not in self._waiting and len(self._waiting) < self.options.values_waiting:
+                self._waiting[topic] = outgoing
+        self._recent.clear()
         self._wake.set()
         self._wake_values.set()
 
@@ -260,8 +281,7 @@ class Publisher:
     def _send(self, outgoing: Outgoing) -> None:
         message, qos_class = outgoing
         counts, waiting = self.counts, self._waiting
-        if self._session.send(message):
-            counts.handed_over[qos_class] = counts.handed_over.get(qos_class, 0) + 1
+        if self._sent(outgoing):
             if waiting and waiting.pop(message.topic, None) is not None:
                 counts.replaced += 1
         elif message.retain and (message.topic in waiting or len(waiting) < self.options.values_waiting):
@@ -273,8 +293,25 @@ class Publisher:
             counts.dropped[qos_class] = counts.dropped.get(qos_class, 0) + 1
         counts.waiting = len(waiting)
 
+    def _sent(self, outgoing: Outgoing) -> bool:
+        message, qos_class = outgoing
+        if not self._session.send(message):
+            return False
+        self.counts.handed_over[qos_class] = self.counts.handed_over.get(qos_class, 0) + 1
+        if message.retain and self.options.values_recent:
+            now, recent = monotonic(), self._recent
+            recent.pop(message.topic, None)
+            recent[message.topic] = now, outgoing
+            # Two for one, so that a flood is forgotten in time.
+            for _ in range(2):
+                oldest = next(iter(recent))
+                if recent[oldest][0] < now - self.options.values_recent or len(recent) > self.options.values_waiting:
+                    del recent[oldest]
+        return True
+
     def lost(self, qos_class: str, error: BaseException) -> None:
         """A message could not be kept."""
+        self._missed += 1
         self.counts.dropped[qos_class] = self.counts.dropped.get(qos_class, 0) + 1
         self._report(f"a message of class {qos_class} could not be kept: {error}")
 
@@ -312,21 +349,32 @@ class Publisher:
                 self.lost("status", error)
                 _later(self._wake)
 
+    async def _watch(self) -> None:
+        """States that gave way in the spool, or did not get into it, are published again when it is empty."""
+        known = 0
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            # What expired was meant to be gone.
+            dropped = sum(number for (_, reason), number in self._spool.counts.dropped.items() if reason != "expired")
+            if dropped + self._missed != known and not self._spool.backlog.messages:
+                known = dropped + self._missed
+                self._all_again = True
+                self._wake.set()
+
     async def _catch_up(self) -> None:
         """Sends the values the broker was not told while it was away, the last one of each topic."""
-        waiting, counts, pace = self._waiting, self.counts, Pace(self.options.pace)
+        waiting, pace = self._waiting, Pace(self.options.pace)
         while True:
             await self._wake_values.wait()
             self._wake_values.clear()
             while waiting:
-                topic, (message, qos_class) = next(iter(waiting.items()))
-                if not self._session.send(message):
+                topic, outgoing = next(iter(waiting.items()))
+                if not self._sent(outgoing):
                     if self._session.state.connected:
                         _later(self._wake_values)
                     break
                 del waiting[topic]
-                counts.waiting = len(waiting)
-                counts.handed_over[qos_class] = counts.handed_over.get(qos_class, 0) + 1
+                self.counts.waiting = len(waiting)
                 await pace.turn()
 
     async def _publish_again(self) -> None:

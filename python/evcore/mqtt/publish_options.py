@@ -77,6 +77,9 @@ class PublishOptions:
     pace: float = 500.0
     #: Topics whose last value waits for the broker to come back, for retained values of QoS 0.
     values_waiting: int = 100_000
+    #: Seconds before a connection was lost whose values are sent once more after the next one: what was in the socket
+    #: did not arrive, and nothing says so. 0: none.
+    values_recent: float = 60.0
     #: Stations remembered; those that are offline give way. Connectors of one station; those beyond are left out.
     most_stations: int = 200_000
     most_connectors: int = 64
@@ -98,7 +101,7 @@ class PublishOptions:
             value = getattr(self, name)
             if not (value > 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be above 0, not {value!r}")
-        for name in ("telemetry_expiry", "heartbeat_interval", "grace"):
+        for name in ("telemetry_expiry", "heartbeat_interval", "grace", "values_recent"):
             value = getattr(self, name)
             if not (value >= 0 and math.isfinite(value)):
                 raise ValueError(f"{name} must be 0 or above, not {value!r}")
