@@ -226,7 +226,7 @@ class Link:
 
     def _prepare(self, line: Line, password: str | None) -> tuple[aiomqtt.Client, Paho]:
         options, five = self._options, self._five
-        username = options.username if options.username is not None else self.address.username
+        username = self.address.username if self.address.username is not None else options.username
         if username is None and password is not None:
             username = ""  # 3.1.1 has no password without a user name, and paho sends none
         try:

@@ -221,10 +221,8 @@ class Session:
 
     async def _password(self, address: Address) -> str | None:
         token = self.options.token
-        if token is None:
-            options = self.options
-            own = options.username is not None or options.password is not None
-            return options.password if own else address.password
+        if address.password is not None or token is None:
+            return self.options.password if address.password is None else address.password
         try:
             async with asyncio.timeout(self.options.connect_timeout):
                 found = await asyncio.to_thread(token)

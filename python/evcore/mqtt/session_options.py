@@ -100,6 +100,7 @@ class SessionOptions:
     addresses: tuple[Address, ...]
     identifier: str
     version: Version = "5"
+    #: For addresses whose URL has none.
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     #: Instead of the password, fresh for each connection.
