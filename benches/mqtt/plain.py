@@ -16,6 +16,7 @@ import json
 import logging
 import secrets
 import signal
+import ssl
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -57,17 +58,18 @@ async def main(options: argparse.Namespace) -> None:
         broker.port or 1883,
         protocol=aiomqtt.ProtocolVersion.V5 if options.version == "5" else aiomqtt.ProtocolVersion.V311,
         identifier=options.identifier,
+        username=broker.username,
+        password=broker.password,
+        tls_context=ssl.create_default_context(cafile=options.ca) if broker.scheme == "mqtts" else None,
         clean_session=None if options.version == "5" else False,
         max_concurrent_outgoing_calls=options.together,
     )
     client.pending_calls_threshold = 100
-    connected = asyncio.Event()
 
     async def keep_connected() -> None:
         while True:
             try:
                 async with client:
-                    connected.set()
                     async for _ in client.messages:
                         pass
             except aiomqtt.MqttError as error:
@@ -96,8 +98,6 @@ async def main(options: argparse.Namespace) -> None:
             await work
 
     begin(keep_connected())
-    async with asyncio.timeout(30):
-        await connected.wait()
     server = await front(options.port, tell)
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, gc.collect)
     print(json.dumps({"ocpp1.6": server.port, "ocpp2.0.1": server.port}), flush=True)
@@ -109,6 +109,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--broker", default="mqtt://127.0.0.1:1883")
+    parser.add_argument("--ca", help="PEM file of the CA to trust, for mqtts://")
     parser.add_argument("--identifier", default="plain")
     parser.add_argument("--version", choices=("3.1.1", "5"), default="5")
     parser.add_argument("--qos", type=int, choices=(0, 1, 2), default=1)

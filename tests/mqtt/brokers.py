@@ -155,7 +155,8 @@ class MosquittoOptions:
     persistence: sessions, queued and retained messages survive a `stop`. autosave: they are written after every
         change too, so that they survive a `kill` (all but what came within the last turn of its loop).
     users: name → password; given, nobody else is let in.
-    tls: who signs and what the server shows; the listener is TLS only. client_certificates: it wants one too.
+    tls: who signs and what the server shows; the listener is TLS only. plain: `plain_port` is one without TLS beside
+        it. client_certificates: it wants one too.
         expired: the server shows a certificate whose time is over.
     max_inflight: outstanding QoS 1/2 messages per client, both ways (0: no limit). max_queued: how many more are kept
         for a client that is away or slow.
@@ -166,6 +167,7 @@ class MosquittoOptions:
     autosave: bool = False
     users: Mapping[str, str] | None = None
     tls: Certificates | None = None
+    plain: bool = False
     client_certificates: bool = False
     expired: bool = False
     max_inflight: int | None = None
@@ -182,6 +184,7 @@ class Mosquitto(Process):
         self.options = options or MosquittoOptions()
         self.host = "127.0.0.1"
         self.port = free_port()
+        self.plain_port = free_port() if self.options.plain else self.port
         self.folder = folder
         self.configuration = folder / f"{name}.conf"
         super().__init__(name, [program, "-c", str(self.configuration)], folder, lambda: listens(self.port))
@@ -197,6 +200,10 @@ class Mosquitto(Process):
         """Writes the configuration anew; it holds from the next start on."""
         self.options = options
         self.configuration.write_text("".join(f"{line}\n" for line in self._lines()), encoding="utf-8")
+
+    def reload(self) -> None:
+        """Reads the configuration and the passwords again; connections that are there stay."""
+        os.kill(self.pid, signal.SIGHUP)
 
     def _lines(self) -> Iterator[str]:
         options = self.options
@@ -216,6 +223,8 @@ class Mosquitto(Process):
         if options.users is not None:
             yield f"password_file {self._passwords(options.users)}"
         yield from options.extra
+        if options.plain:
+            yield f"listener {self.plain_port} 127.0.0.1"
         yield f"listener {self.port} 127.0.0.1"
         if options.tls is not None:
             shown = options.tls.expired if options.expired else options.tls.server

@@ -11,7 +11,8 @@ import contextlib
 import socket
 import ssl
 import struct
-from typing import Literal, Self
+from collections.abc import Coroutine
+from typing import Any, Literal, Self
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -24,7 +25,8 @@ Direction = Literal["up", "down"]
 class Door:
     """A TCP proxy on a free port before `target`; `up` is towards the broker, `down` back to the client.
 
-    passed: bytes that went through, by direction, over all connections. opened: connections let in so far.
+    Ends are passed on as they are: FIN as FIN, RST as RST, and what came before them is delivered. passed: bytes that
+    went through, by direction, over all connections. opened: connections let in so far.
     """
 
     def __init__(self, target: int) -> None:
@@ -34,10 +36,10 @@ class Door:
         self.passed: dict[Direction, int] = {"up": 0, "down": 0}
         self._flow: dict[Direction, asyncio.Event] = {"up": asyncio.Event(), "down": asyncio.Event()}
         self._allowed: dict[Direction, int | None] = {"up": None, "down": None}
-        self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
-        self._halved: set[asyncio.StreamWriter] = set()
+        self._pairs: dict[asyncio.Task[None], tuple[socket.socket, socket.socket]] = {}
+        self._halved: set[socket.socket] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._server: socket.socket | None = None
         for event in self._flow.values():
             event.set()
 
@@ -55,17 +57,18 @@ class Door:
     async def open(self) -> None:
         """Lets clients in (again)."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._enter, "127.0.0.1", self.port, limit=1 << 16)
+            self._server = socket.create_server(("127.0.0.1", self.port))
+            self._server.setblocking(False)
+            self._begin(self._let_in(self._server))
 
     async def shut(self) -> None:
         """Resets what is open and refuses what comes."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        self.reset()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     def stall(self, *directions: Direction) -> None:
         """Nothing passes any more, and nobody is told. Without arguments: both ways."""
@@ -79,75 +82,84 @@ class Door:
 
     def reset(self) -> None:
         """RST on both sides of every connection; what was on its way is gone."""
-        for pair in list(self._pairs):
-            for writer in pair:
-                raw = writer.get_extra_info("socket")
-                if raw is not None and raw.fileno() >= 0:
-                    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
+        for task in list(self._pairs):
+            task.cancel()
 
     def half_close(self) -> None:
         """FIN towards the client; what it still sends goes on to the broker."""
-        for client, _ in list(self._pairs):
+        for client, _ in self._pairs.values():
             self._halved.add(client)
             with contextlib.suppress(OSError):
-                client.write_eof()
+                client.shutdown(socket.SHUT_WR)
 
     def cut_after(self, direction: Direction, size: int) -> None:
         """Lets `size` more bytes pass in this direction, then resets everything, once."""
         self._allowed[direction] = size
 
-    async def _enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
-        try:
-            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=1 << 16)
-        except OSError:
-            writer.transport.abort()
-            self._tasks.discard(task)
-            return
-        self.opened += 1
-        pair = (writer, up_writer)
-        self._pairs.add(pair)
-        try:
-            async with asyncio.TaskGroup() as both:
-                both.create_task(self._pass("up", reader, up_writer))
-                both.create_task(self._pass("down", up_reader, writer))
-        except* OSError:
-            pass
-        except* asyncio.CancelledError:
-            pass  # the door is being shut, and nobody waits for this task but `shut`
-        finally:
-            self._pairs.discard(pair)
-            self._halved.discard(writer)
-            self._tasks.discard(task)
-            for end in pair:
-                end.transport.abort()
+        task.add_done_callback(self._tasks.discard)
+        return task
 
-    async def _pass(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while chunk := await reader.read(1 << 16):
+    async def _let_in(self, server: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            client, _ = await loop.sock_accept(server)
+            self._begin(self._serve(client))
+
+    async def _serve(self, client: socket.socket) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        broker = socket.socket()
+        pair = (client, broker)
+        for end in pair:
+            end.setblocking(False)
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            await loop.sock_connect(broker, ("127.0.0.1", self.target))
+            self.opened += 1
+            self._pairs[task] = pair
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._pass("up", client, broker))
+                both.create_task(self._pass("down", broker, client))
+        except* OSError:
+            _hard(pair)
+        except* asyncio.CancelledError:
+            _hard(pair)  # `reset` or `shut`, who are the only ones to wait for this task
+        finally:
+            self._pairs.pop(task, None)
+            self._halved.discard(client)
+            for end in pair:
+                end.close()
+
+    async def _pass(self, direction: Direction, source: socket.socket, target: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while chunk := await loop.sock_recv(source, 1 << 16):
             await self._flow[direction].wait()
-            if writer in self._halved:
+            if target in self._halved:
                 continue
             allowed = self._allowed[direction]
             if allowed is not None:
                 cut = len(chunk) >= allowed
                 chunk = chunk[:allowed]
                 self._allowed[direction] = None if cut else allowed - len(chunk)
-                writer.write(chunk)
                 if cut:
                     self.passed[direction] += len(chunk)
-                    await asyncio.sleep(0.02)  # the bytes that were let through arrive before the reset does
+                    await loop.sock_sendall(target, chunk)
                     self.reset()
                     return
-            else:
-                writer.write(chunk)
             self.passed[direction] += len(chunk)
-            await writer.drain()
+            await loop.sock_sendall(target, chunk)
         await self._flow[direction].wait()
-        if writer.can_write_eof():
-            writer.write_eof()
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+
+def _hard(pair: tuple[socket.socket, socket.socket]) -> None:
+    """Their close will be an RST."""
+    for end in pair:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class WebSocketDoor:

@@ -7,10 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
-from typing import Final
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
 
-from tests.mqtt.faults.stage import Fault, Stage
+from tests.mqtt.certificates import Certificates
+from tests.mqtt.faults.stage import KEEPING, Fault, Stage
+from tests.mqtt.faults.stations import Stream
+from tests.mqtt.faults.subjects import Setup
+from tests.mqtt.observer import Login
 
 
 async def nothing(stage: Stage) -> None:
@@ -117,13 +125,84 @@ async def acknowledgements_lost(stage: Stage) -> None:
         stage.door.flow()
 
 
+async def subscriber_slow(stage: Stage) -> None:
+    """It takes longer for a message than the stations take to send one."""
+    stage.observer.slow_down(lambda _: time.sleep(2 * stage.effort.pause))
+    await stage.progress(1.0)
+
+
+async def disk_full(stage: Stage) -> None:
+    """Nothing more can be written, to any file; after a while there is room again."""
+    await stage.progress(0.3)
+    nothing_more = (1024, resource.RLIM_INFINITY)
+    resource.prlimit(stage.subject.pid, resource.RLIMIT_FSIZE, nothing_more)
+    await asyncio.sleep(stage.effort.outage)
+    resource.prlimit(stage.subject.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+
+WRONG, RIGHT, WITNESS = "a-wrong-password", "the-password", "a-witness"
+
+
+async def password_wrong(stage: Stage) -> None:
+    """Nobody is let in until somebody has mended it, at the broker."""
+    await stage.progress(1.0 if stage.kind == "serve" else 0.5)
+    stage.broker.configure(replace(stage.broker.options, users={"evcore": WRONG, "witness": WITNESS}))
+    stage.broker.reload()
+
+
+async def certificate_expired(stage: Stage) -> None:
+    """The broker shows a certificate whose time is over, until it is given another one."""
+    await stage.progress(1.0 if stage.kind == "serve" else 0.5)
+    await stage.stop_broker()
+    stage.broker.configure(replace(stage.broker.options, expired=False))
+    await stage.start_broker()
+
+
+async def identifier_shared(stage: Stage) -> None:
+    """A second one with the same client identifier, with stations of its own, and each throws the other out."""
+    await stage.progress(0.2)
+    other = await stage.another_subject("twin")
+    async with asyncio.TaskGroup() as group:
+        for index in range(stage.effort.stations):
+            stream = Stream(f"TWIN{index}", other.port, stage.books, stage.effort.messages, stage.effort.pause)
+            group.create_task(stream.run())
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A fault of the table. `exact`: the broker keeps what it knows of the session, so that QoS 2 is exactly once."""
+    """A fault of the table. `exact`: the broker keeps what it knows of the session, so that QoS 2 is exactly once.
+    `prepare`: from a folder, further options of `staged`.
+    """
 
     name: str
     fault: Fault
     exact: bool = True
+    prepare: Callable[[Path], dict[str, Any]] = lambda _: {}
+
+
+def _passwords(_: Path) -> dict[str, Any]:
+    def wrong(setup: Setup) -> Setup:
+        return replace(setup, addresses=[url.replace("//", f"//evcore:{WRONG}@") for url in setup.addresses])
+
+    users = {"evcore": RIGHT, "witness": WITNESS}
+    return {
+        "broker": replace(KEEPING, users=users),
+        "setup": wrong,
+        "login": Login(username="witness", password=WITNESS),
+    }
+
+
+def _certificates(folder: Path) -> dict[str, Any]:
+    made = Certificates(folder / "certificates")
+
+    def secure(setup: Setup) -> Setup:
+        return replace(setup, addresses=[url.replace("mqtt:", "mqtts:") for url in setup.addresses], ca=made.ca)
+
+    return {"broker": replace(KEEPING, tls=made, plain=True, expired=True), "setup": secure}
+
+
+def _shared(_: Path) -> dict[str, Any]:
+    return {"setup": lambda setup: replace(setup, identifier="twins")}
 
 
 FAULTS: Final = (
@@ -138,4 +217,9 @@ FAULTS: Final = (
     Case("network resets mid-packet", network_resets),
     Case("network half-closed", network_half_closes),
     Case("acknowledgements do not come back", acknowledgements_lost),
+    Case("subscriber slow", subscriber_slow),
+    Case("disk of the spool full for a while", disk_full),
+    Case("wrong password for a while", password_wrong, prepare=_passwords),
+    Case("broker's certificate expired for a while", certificate_expired, prepare=_certificates),
+    Case("two with the same client identifier", identifier_shared, exact=False, prepare=_shared),
 )

@@ -11,16 +11,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.mqtt.brokers import Mosquitto, MosquittoOptions
 from tests.mqtt.door import Door
 from tests.mqtt.faults.books import Books, Figures
 from tests.mqtt.faults.stations import Stream
 from tests.mqtt.faults.subjects import Kind, Setup, Subject, make
-from tests.mqtt.observer import Observer
+from tests.mqtt.observer import Login, Observer
 
 Fault = Callable[["Stage"], Coroutine[Any, Any, None]]
+
+
+class Listener(NamedTuple):
+    port: int
+
 
 #: A broker as docs/mqtt.md recommends it, with room for a witness that is away.
 KEEPING = MosquittoOptions(autosave=True, max_inflight=1000, max_queued=0)
@@ -30,7 +35,7 @@ KEEPING = MosquittoOptions(autosave=True, max_inflight=1000, max_queued=0)
 class Effort:
     """`stations` send `messages` each, `pause` seconds apart; a fault holds for `outage` seconds, and is repeated
     `rounds` times where that makes sense. `patience`: seconds until what has not come is called lost (a subject that
-    shows signs of life is given more).
+    shows signs of life is given more). `longest`: seconds until a stream that does not end is a failure.
     """
 
     stations: int = 4
@@ -39,6 +44,7 @@ class Effort:
     outage: float = 0.5
     rounds: int = 2
     patience: float = 30.0
+    longest: float = 60.0
 
 
 @dataclass
@@ -48,7 +54,11 @@ class Stage:
     door: Door
     subject: Subject
     observer: Observer
+    setup: Setup
+    kind: Kind
     books: Books = field(default_factory=Books)
+    #: Further subjects that a fault has started; they end with the stage.
+    others: list[Subject] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -82,6 +92,13 @@ class Stage:
     async def start_subject(self) -> None:
         await asyncio.to_thread(self.subject.start)
 
+    async def another_subject(self, name: str) -> Subject:
+        """One more, with the same settings and files of its own."""
+        other = make(self.kind, name, self.subject.folder.parent / name, self.setup)
+        self.others.append(other)
+        await asyncio.to_thread(other.start)
+        return other
+
     def said(self) -> str:
         """The last words of subject and broker, for a failure."""
         return f"the subject:\n{self.subject.said()[-3000:]}\nthe broker:\n{self.broker.said()[-2000:]}"
@@ -98,36 +115,40 @@ async def staged(
     version: str = "5",
     witness: int = 1,
     setup: Callable[[Setup], Setup] = lambda setup: setup,
-    begin: bool = True,
+    login: Login | None = None,
 ) -> AsyncIterator[Stage]:
     """Everything is up; nothing has been sent. `witness`: the QoS of its subscription. `begin=False`: the subject is
     not started.
     """
     server = Mosquitto(folder / "broker", broker)
     server.start()
-    subject = None
+    stage = None
     try:
-        async with Door(server.port) as door, Observer(server, "#", qos=witness, persistent=True) as observer:
+        watched = Observer(Listener(server.plain_port), "#", qos=witness, persistent=True, login=login)
+        async with Door(server.port) as door, watched as observer:
             given = setup(Setup(addresses=[door.url], qos=qos, version=version))
             subject = make(kind, kind, folder / kind, given)
-            stage = Stage(effort, server, door, subject, observer)
-            if begin:
-                await stage.start_subject()
+            stage = Stage(effort, server, door, subject, observer, given, kind)
+            await stage.start_subject()
             yield stage
     finally:
-        if subject is not None:
-            await asyncio.to_thread(subject.kill)
+        for process in () if stage is None else (stage.subject, *stage.others):
+            await asyncio.to_thread(process.kill)
         await asyncio.to_thread(server.kill)
 
 
 async def play(stage: Stage, fault: Fault) -> Figures:
     """The stream and the fault together; then everybody has time to bring what is left."""
     effort = stage.effort
-    async with asyncio.TaskGroup() as group:
-        for index in range(effort.stations):
-            stream = Stream(f"CP{index}", stage.subject.port, stage.books, effort.messages, effort.pause)
-            group.create_task(stream.run())
-        group.create_task(fault(stage))
+    try:
+        async with asyncio.timeout(effort.longest), asyncio.TaskGroup() as group:
+            for index in range(effort.stations):
+                stream = Stream(f"CP{index}", stage.subject.port, stage.books, effort.messages, effort.pause)
+                group.create_task(stream.run())
+            group.create_task(fault(stage))
+    except TimeoutError:
+        answered = f"{len(stage.books.acknowledged)} of {len(stage.books.sent)} messages were answered"
+        raise AssertionError(f"after {effort.longest:g} s, {answered}\n{stage.said()}") from None
     await settle(stage.books, stage.observer, effort.patience)
     return stage.books.close(stage.observer.seen)
 

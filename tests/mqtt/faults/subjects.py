@@ -58,6 +58,7 @@ def _plain(name: str, folder: Path, setup: Setup) -> Subject:
         *("-m", "benches.mqtt.plain", "--port", str(port), "--broker", setup.addresses[0]),
         *("--qos", str(setup.qos), "--version", setup.version, "--identifier", setup.identifier or name),
         *("--hand-over", "forget" if name == "forget" else "await"),
+        *(("--ca", str(setup.ca)) if setup.ca else ()),
     ]
     return Subject(name, folder, arguments, port, {})
 

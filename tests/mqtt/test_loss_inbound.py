@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.mqtt.brokers import Mosquitto, Process
+from tests.mqtt.door import Door
 from tests.mqtt.faults.commander import PLACES
 from tests.mqtt.faults.subjects import ROOT
 from tests.mqtt.observer import Login, Observer, publish_many
@@ -129,3 +130,68 @@ async def test_killed_anywhere_nothing_is_lost_and_nothing_done_twice(
     # One command of each of the three stations may have been between its start and its end.
     assert len(doubtful) <= 3, found
     assert all(told[name] == 1 for name in set(names) - doubtful)
+
+
+async def test_the_broker_is_killed_again_and_again(
+    broker_factory: Callable[..., Mosquitto], commander: Callable[..., Commander]
+) -> None:
+    """A broker that keeps sessions sends what was not acknowledged again; the journal knows it."""
+    broker = broker_factory(autosave=True, max_inflight=1000, max_queued=0)
+    subject = commander(broker.url)
+    names: list[str] = []
+    async with Observer(broker, "chargers/+/result", qos=1, persistent=True) as observer:
+        await asyncio.to_thread(subject.start)
+        for turn in range(4):
+            batch = [f"b{turn}-{index}" for index in range(12)]
+            names += batch
+            await order(broker, batch)
+            await asyncio.to_thread(broker.kill)
+            await asyncio.to_thread(broker.start)
+            await observer.until(lambda _, turn=turn: observer.connects == turn + 2)
+        found = await all_answered(observer, names, subject)
+    assert set(subject.told().values()) == {1}
+    assert set(subject.told()) == set(names)
+    assert all(statuses == {"accepted"} for statuses in found.values())
+
+
+async def test_connections_break_at_every_byte_of_an_exchange(
+    mosquitto: Mosquitto, commander: Callable[..., Commander]
+) -> None:
+    async with Door(mosquitto.port) as door, Observer(mosquitto, "chargers/+/result", qos=1) as observer:
+        subject = commander(door.url)
+        await asyncio.to_thread(subject.start)
+        names: list[str] = []
+        for turn in range(12):
+            opened = door.opened
+            # Towards the broker: PUBACKs of 4 bytes and the results; from it: the commands.
+            door.cut_after("up" if turn % 2 else "down", 1 + 7 * turn)
+            batch = [f"n{turn}-{index}" for index in range(5)]
+            names += batch
+            await order(mosquitto, batch)
+            async with asyncio.timeout(20):
+                while door.opened == opened:  # noqa: ASYNC110 - of another task
+                    await asyncio.sleep(0.01)
+        found = await all_answered(observer, names, subject)
+    assert set(subject.told().values()) == {1}
+    assert set(subject.told()) == set(names)
+    assert all(statuses == {"accepted"} for statuses in found.values())
+
+
+async def test_a_command_that_is_given_again_is_not_done_again(
+    mosquitto: Mosquitto, commander: Callable[..., Commander]
+) -> None:
+    """At once, a moment later, and by another process with the same journal; each time the result is told again."""
+    subject = commander(mosquitto.url)
+    async with Observer(mosquitto, "chargers/+/result", qos=1) as observer:
+        await asyncio.to_thread(subject.start)
+        await order(mosquitto, ["same"])
+        await observer.count(1)
+        first = observer.seen[0].payload
+        await order(mosquitto, ["same"])
+        await observer.count(2)
+        await asyncio.to_thread(subject.kill)
+        await asyncio.to_thread(subject.start)
+        await order(mosquitto, ["same"])
+        await observer.count(3)
+        assert {seen.payload for seen in observer.seen} == {first}
+    assert subject.told() == {"same": 1}
