@@ -131,6 +131,8 @@ class FakeBroker:
         self.suback: Callable[[str, int], int] = lambda _, qos: qos
         self.silent = False
         self.mute_pubcomp = False
+        self.mute_suback = False
+        self.suback_mid = 0
         self.answer_pings = True
         self.hello: Callable[[Hello], bytes | None] = lambda _: None
         self._writers: dict[asyncio.StreamWriter, str] = {}
@@ -316,7 +318,9 @@ class FakeBroker:
             answer = struct.pack("!H", mid) + (b"\0" if hello.five else b"")
             if kind == SUBSCRIBE or hello.five:
                 answer += codes
-            writer.write(packet(kind + 1, answer))
+            self.suback_mid = mid
+            if not self.mute_suback:
+                writer.write(packet(kind + 1, answer))
         elif kind == PINGREQ:
             if self.answer_pings:
                 writer.write(packet(PINGRESP))

@@ -245,6 +245,22 @@ async def test_a_refused_subscription_shows(caplog: pytest.LogCaptureFixture) ->
     assert caplog.text.count("refuses the subscription to no") == 1
 
 
+@both
+async def test_a_suback_that_says_too_little_or_too_much(version: str) -> None:
+    async with FakeBroker() as broker:
+        given = options(broker.url, version=version)
+        async with running(given, MemoryOutbox(), wait=False, filters=("a", "b")) as session:
+            broker.mute_suback = True
+            await until(lambda: broker.subscribed)
+            mid = struct.pack("!H", broker.suback_mid) + (b"\0" if version == "5" else b"")
+            broker.write(packet(SUBACK, mid + b"\1"))
+            await until(lambda: session.state.connected)
+            assert session.state.refused == (("b", "it does not say why"),)
+            broker.write(packet(SUBACK, mid + b"\1\1\1"))
+            await asyncio.sleep(0.02)
+            assert len(broker.subscribed) == 2 and session.state.connected
+
+
 # Outbound
 
 
@@ -337,6 +353,20 @@ async def test_a_broker_that_offers_less_gets_less(caplog: pytest.LogCaptureFixt
             assert broker.in_flight_most <= 3
             assert session.counts.dropped == {"too-large": 1} and session.counts.altered == 21
     assert caplog.text.count("the broker does not offer what messages ask for") <= 2
+
+
+async def test_a_broker_without_qos_1_gets_all_at_qos_0() -> None:
+    outbox = MemoryOutbox()
+    outbox.put(*numbered(12_000, 1))
+    async with FakeBroker() as broker:
+        broker.connack_properties = b"\x24\0"
+        given = options(broker.url, birth=Message("birth", b"b", 1), farewell=Message("farewell", b"f", 2))
+        async with running(given, outbox) as session:
+            assert len(broker.publishes) < 12_000, "not all of it in one turn of the loop"
+            await until(lambda: not outbox.items)
+            assert session.send(Message("n", b"t", 2))
+        await until(lambda: len(broker.publishes) == 12_003)
+    assert {one.qos for one in broker.publishes} == {0} and not broker.faults
 
 
 async def test_messages_that_mqtt_forbids_are_dropped(caplog: pytest.LogCaptureFixture) -> None:

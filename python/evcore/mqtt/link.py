@@ -368,8 +368,8 @@ class Link:
 
     def _handled(self, kind: int, header: int, body: bytes | bytearray) -> bool:
         """False: it is one of those that paho handles."""
-        if self._granted is None and kind != _CONNACK:
-            raise packet.Malformed("a packet before CONNACK")
+        if (self._granted is None) != (kind == _CONNACK):
+            raise packet.Malformed("a packet before CONNACK, or a second CONNACK")
         if kind not in _OURS:
             return False
         if kind == packet.PUBLISH:

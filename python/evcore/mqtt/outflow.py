@@ -34,6 +34,10 @@ log = logging.getLogger("evcore.mqtt")
 
 #: Messages the broker has refused for now that may wait for their next attempt.
 _ASIDE_MOST: Final = 1000
+#: Entries in one turn of the loop, bytes that wait for the socket, and seconds until more are looked at.
+_TURN: Final = 5000
+_BEHIND: Final = 16 * 1024 * 1024
+_PAUSE: Final = 0.01
 #: Reason codes after which the same message will not be taken later either: Not authorized, Topic Name invalid, Payload
 #: format invalid (MQTT 5.0 §3.4.2.1).
 _FOR_GOOD: Final = frozenset({0x87, 0x90, 0x99})
@@ -188,8 +192,14 @@ class Outflow:
         if self._suspect is not None:
             self._pump_alone(self._suspect)
         else:
+            turn = _TURN
             while (room := self._window - len(self._flights)) > 0 and len(self._aside) < _ASIDE_MOST:
-                entries = self._outbox.waiting(self._last, room)
+                if turn <= 0 or link.behind > _BEHIND:
+                    # Only where nothing stays in flight: a broker without QoS 1, messages that are dropped.
+                    link.loop.call_later(_PAUSE, self.pump)
+                    return
+                entries = self._outbox.waiting(self._last, min(room, turn))
+                turn -= len(entries)
                 if not entries:
                     break
                 for entry in entries:
@@ -249,8 +259,8 @@ class Outflow:
         return data
 
     def telemetry(self, link: Link, message: Message) -> bool:
-        """Sends at QoS 0."""
-        data = self._packet(message, 0)
+        """Sends at QoS 0, whatever the message says."""
+        data = self._packet(message if message.qos == 0 else replace(message, qos=0), 0)
         if data is not None:
             self._counts.sent[0] += 1
             link.write(data)
@@ -350,6 +360,8 @@ class Outflow:
             self._give_up(seq)
             return
         self._refused[seq] = tries
+        if self._suspect is not None and self._suspect.seq == seq:
+            self._acquit()  # the broker answers
         self._tell("the broker refuses messages for now, %s: they are sent again", reason)
         wait = min(self._options.backoff_most, self._options.backoff_first * 2.0 ** min(tries - 1, 32))
         if self._link is not None:
@@ -359,7 +371,8 @@ class Outflow:
         link = self._link
         if link is None:
             return
-        if identifier(entry.seq) in self._flights or len(self._flights) >= self._window:
+        alone = self._suspect is not None and self._flights
+        if identifier(entry.seq) in self._flights or len(self._flights) >= self._window or alone:
             self._aside[entry.seq] = link.loop.call_later(self._options.backoff_first / 4, self._again, entry)
             return
         del self._aside[entry.seq]

@@ -204,7 +204,8 @@ class Session:
         return await self._serve(link, granted)
 
     async def _open(self, address: Address) -> tuple[Link, Granted]:
-        if await self._standing.must_be_clean(address):
+        clean = await self._standing.must_be_clean(address)
+        if clean:
             # Makes room for a session that stays: 3.1.1 has none that begins clean and is kept (§3.1.2.4), and
             # Mosquitto does not save one of MQTT 5 before it is taken up again.
             wash = Link(self.options, address, self, clean=True)
@@ -214,10 +215,12 @@ class Session:
         password = await self._password(address)
         self._link = link
         try:
-            return link, await link.open(self._dialer, password)
+            granted = await link.open(self._dialer, password)
         except BaseException:
             self._link = None
             raise
+        # A session that is there all the same is one that somebody else has begun in between.
+        return link, granted._replace(session_present=False) if clean else granted
 
     async def _password(self, address: Address) -> str | None:
         token = self.options.token
@@ -264,7 +267,11 @@ class Session:
             link.fail(f"the connection could not be served: {error}")
 
     async def _set_up(self, link: Link, granted: Granted) -> None:
-        await self._standing.connected(link.address, session_present=granted.session_present)
+        try:
+            await self._standing.connected(link.address, session_present=granted.session_present)
+        except SpoolError as error:
+            # A disk that takes nothing must not keep what it has from going out.
+            self._warn(f"the session with the broker could not be noted: {error}")
         if not granted.session_present:
             self._unwanted.clear()
         self._held.clear()
@@ -293,7 +300,9 @@ class Session:
             self._changed.clear()
             missing = [(one, qos) for one, qos in self._wanted.items() if self._held.get(one) != qos][:_FILTERS]
             if missing:
-                for (one, qos), code in zip(missing, await link.subscribe(missing)):
+                # A filter without a reason code counts as refused.
+                codes = [*await link.subscribe(missing), *[0x80] * len(missing)]
+                for (one, qos), code in zip(missing, codes):
                     self._held[one] = qos
                     self._granted(one, code)
             elif unwanted := list(self._unwanted)[:_FILTERS]:
@@ -318,7 +327,7 @@ class Session:
         """When told to stop."""
         await self._stopping.wait()
         if self._up:
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, SpoolError):
                 async with asyncio.timeout(self._flush):
                     await self._out.idle()
             if self.options.farewell is not None:
