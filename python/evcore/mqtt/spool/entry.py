@@ -43,7 +43,7 @@ class SpoolOptions:
     #: Bytes of commands and outcomes; oldest finished ones are forgotten earlier when it is reached.
     commands_bytes: int = 64 * 1024**2
     #: Orders written in one transaction at most.
-    batch: int = 1_000
+    batch: int = 250
     #: Bytes of messages kept in memory once for those to be sent next, once for those waiting for the disk.
     memory: int = 32 * 1024**2
     #: Seconds for which the news that a message is done may wait for other writing.

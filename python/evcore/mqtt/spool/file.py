@@ -53,31 +53,36 @@ _TABLES: Final = (
     "CREATE TABLE note (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
 )
 
-#: Bytes of the write-ahead log that stay on the disk after it grew: with them a spool on a full disk can still delete.
-_LOG_LIMIT: Final = 4 * 1024 * 1024
-#: Free pages (4 KiB) that stay in the file for what comes next, and how many are given back in one go.
+#: Bytes of the write-ahead log that stay on the disk, and free pages (4 KiB) that stay in the file, from the first
+#: start on: with both, a spool without a great backlog works on when others fill its disk.
+_LOG_LIMIT: Final = 5 * 1024 * 1024
 _SPARE: Final = 1_024
+#: Free pages given back in one go.
 _GIVEN_BACK: Final = 256
 
 
 class SpoolFile:
     def __init__(self, path: Path, durability: Durability) -> None:
         """Raises SpoolError."""
-        self.path = path
+        try:
+            # SQLite keeps its log beside the file itself, not beside a link to it.
+            self.path = path.resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SpoolUnwritable(f"{path} is no path of a file: {error}; give another path") from error
         self._durability = durability
         self._files: dict[Path, tuple[int, int]] = {}
         self._make()
         try:
             # The wait is for a process that is just ending. Autocommit: transactions are begun by hand.
-            self.database = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            self.database = sqlite3.connect(self.path, timeout=1.0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise explain(path, "opened", error) from error
+            raise explain(self.path, "opened", error) from error
         try:
             self._prepare()
             self._remember()
         except (sqlite3.Error, OSError) as error:
             self.database.close()
-            raise explain(path, "opened", error) from error
+            raise explain(self.path, "opened", error) from error
 
     @contextmanager
     def transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
@@ -110,6 +115,15 @@ class SpoolFile:
                     f"{file} was removed or replaced while it was in use; "
                     "put it back, or stop the bridge and start it again with an empty spool"
                 )
+
+    def make_room(self) -> bool:
+        """After a transaction found none: the log begins anew if all of it fits into the file."""
+        try:
+            self.check()
+            busy, _, _ = self.database.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+        except (sqlite3.Error, SpoolError):
+            return False
+        return not busy
 
     def tidy(self) -> bool:
         """Gives a part of the free pages back to the disk; False: there was nothing to give. Raises SpoolError."""
@@ -145,17 +159,19 @@ class SpoolFile:
         folder = self.path.parent
         try:
             try:
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
                 # Not opened: closing it again would take the lock of another spool in this process away.
                 if self.path.stat().st_mode & 0o077:
                     self.path.chmod(0o600)
                 return
-            handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            if os.name == "posix":
+                # The name in the folder, too. Elsewhere folders are not opened.
+                handle = os.open(folder, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
         except FileNotFoundError:
             raise SpoolUnwritable(f"{self.path} cannot be made: {folder} is not there; make it") from None
         except OSError as error:
@@ -174,7 +190,8 @@ class SpoolFile:
         try:
             mark = database.execute("PRAGMA application_id").fetchone()[0]
             layout = database.execute("PRAGMA user_version").fetchone()[0]
-            if (mark, layout) == (0, 0) and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            new = (mark, layout) == (0, 0)
+            if new and not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 self._lay_out()
             elif mark != _APPLICATION:
                 raise SpoolForeign(f"{self.path} is a database of another program; give another path")
@@ -188,6 +205,12 @@ class SpoolFile:
         except BaseException:
             self._undo()
             raise
+        if new:
+            database.execute("CREATE TABLE spare (content BLOB)")
+            database.execute("INSERT INTO spare VALUES (zeroblob(?))", (_SPARE * 4096,))
+            database.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        # Also one whose making was interrupted.
+        database.execute("DROP TABLE IF EXISTS spare")
         # A damaged file would be found out message by message.
         found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":

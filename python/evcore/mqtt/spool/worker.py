@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from evcore.mqtt.spool.clock import Clock, Reading
 from evcore.mqtt.spool.entry import SpoolOptions
-from evcore.mqtt.spool.errors import SpoolClosed, SpoolError, SpoolFull, explain
+from evcore.mqtt.spool.errors import SpoolClosed, SpoolError, SpoolFull, SpoolNoRoom, explain
 from evcore.mqtt.spool.inbox import forget
 from evcore.mqtt.spool.rows import Held, Put
 from evcore.mqtt.spool.store import Gone, Store
@@ -125,7 +125,12 @@ class Worker:
     async def start(self) -> Store:
         """The store is the thread's; only its values of the moment are for the caller. Raises SpoolError."""
         self._thread.start()
-        return await asyncio.shield(self._opened)
+        try:
+            return await asyncio.shield(self._opened)
+        except asyncio.CancelledError:
+            # Or the file would stay locked.
+            self._queue.put("stop")
+            raise
 
     async def stop(self) -> None:
         """What waits is written first. Nothing may be ordered afterwards."""
@@ -216,6 +221,8 @@ class Worker:
         marks = any(look.most for look in looks)
         if writes or marks or (now >= self._again and (self._owed or self._done or sweep)) or last:
             error = self._attempt(store, writes, looks, news, sweep=sweep)
+            if isinstance(error, SpoolNoRoom) and store.file.make_room():
+                error = self._attempt(store, writes, looks, news, sweep=sweep)
             if error is not None and (writes or marks):
                 news.answers.extend((order, error) for order in writes)
                 # These are small and may fit where the others do not.
