@@ -118,12 +118,15 @@ async def main(options: argparse.Namespace) -> None:
             backoff_most=0.3,
             connect_timeout=2.0,
             keepalive=2,
+            # The connections that end early here are no other client's doing.
+            early_ends=0,
             shuffle=False,
         ),
         spool,
         received=received,
     )
-    commands = Commands(session, Mortal(spool, death), Stations(options.carried, death), CommandOptions(allow=("*",)))
+    allowed = CommandOptions(allow=("*",), station_queue=1000, answers=0)
+    commands = Commands(session, Mortal(spool, death), Stations(options.carried, death), allowed)
     await commands.start()
     running = asyncio.create_task(session.run())
     while not session.state.connected:  # noqa: ASYNC110 - the session calls back before it has subscribed
