@@ -1,1 +1,1 @@
-"""The bridge to an MQTT broker: events out, commands in, nothing lost that was acknowledged. docs/mqtt.md explains it."""
+"""The bridge to an MQTT broker: events out, commands in, nothing lost that was acknowledged. See docs/mqtt.md."""
