@@ -31,9 +31,11 @@ class Connection:
     subscriptions: dict[str, int] = field(default_factory=dict)
     #: How many more messages the socket takes; None: all.
     room: int | None = None
+    #: A topic that it does not take.
+    poison: str | None = None
 
     def send(self, message: Message) -> bool:
-        if not self.state.connected or self.room == 0:
+        if not self.state.connected or self.room == 0 or message.topic == self.poison:
             return False
         if self.room is not None:
             self.room -= 1

@@ -487,6 +487,19 @@ async def test_a_socket_that_is_behind_is_tried_again(monkeypatch: pytest.Monkey
         assert len(rig.connection.sent) == 2
 
 
+async def test_a_value_no_broker_takes_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.001)
+    async with Rig(options(mode="flat")) as rig:
+        rig.connection.poison = "devices/CP1/ev_charger/1/power"
+        rig.connection.state.connected = False
+        rig.bus.publish(READINGS)
+        rig.connection.state.connected = True
+        rig.publisher.connected(True)
+        await rig.until(lambda: not rig.publisher.counts.waiting)
+        assert [m.topic for m in rig.connection.sent] == ["devices/CP1/ev_charger/1/energy"]
+        assert rig.publisher.counts.dropped == {"telemetry": 1}
+
+
 async def test_waiting_values_are_bounded_and_the_rest_is_counted() -> None:
     async with Rig(options(values_waiting=10)) as rig:
         rig.connection.state.connected = False

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +47,9 @@ RETRY_SECONDS: Final = 1.0
 
 #: Seconds for which news of stations gather: a station that comes says many things at once.
 LULL_SECONDS: Final = 0.2
+
+#: Times a value that waits is refused before it is given up: one that no broker takes must not stay for ever.
+TRIES: Final = 60
 
 #: Messages that a long list has under way to the disk.
 _LOT: Final = 256
@@ -217,6 +221,7 @@ class Publisher:
             if topic not in self._waiting and len(self._waiting) < self.options.values_waiting:
                 self._waiting[topic] = outgoing
         self._recent.clear()
+        self.counts.waiting = len(self._waiting)
         self._wake.set()
         self._wake_values.set()
 
@@ -290,7 +295,7 @@ class Publisher:
                 self._wake_values.set()
             waiting[message.topic] = outgoing
         else:
-            counts.dropped[qos_class] = counts.dropped.get(qos_class, 0) + 1
+            self._dropped(qos_class)
         counts.waiting = len(waiting)
 
     def _sent(self, outgoing: Outgoing) -> bool:
@@ -312,8 +317,11 @@ class Publisher:
     def lost(self, qos_class: str, error: BaseException) -> None:
         """A message could not be kept."""
         self._missed += 1
-        self.counts.dropped[qos_class] = self.counts.dropped.get(qos_class, 0) + 1
+        self._dropped(qos_class)
         self._report(f"a message of class {qos_class} could not be kept: {error}")
+
+    def _dropped(self, qos_class: str) -> None:
+        self.counts.dropped[qos_class] = self.counts.dropped.get(qos_class, 0) + 1
 
     def _report(self, sentence: str) -> None:
         now = monotonic()
@@ -364,18 +372,29 @@ class Publisher:
     async def _catch_up(self) -> None:
         """Sends the values the broker was not told while it was away, the last one of each topic."""
         waiting, pace = self._waiting, Pace(self.options.pace)
+        refused: Counter[str] = Counter()
         while True:
             await self._wake_values.wait()
             self._wake_values.clear()
             while waiting:
                 topic, outgoing = next(iter(waiting.items()))
-                if not self._sent(outgoing):
-                    if self._session.state.connected:
-                        _later(self._wake_values)
-                    break
                 del waiting[topic]
-                self.counts.waiting = len(waiting)
-                await pace.turn()
+                if self._sent(outgoing):
+                    self.counts.waiting = len(waiting)
+                    await pace.turn()
+                    continue
+                if self._session.state.connected:
+                    # The others come first then: it may be this one that is not taken.
+                    refused[topic] += 1
+                    _later(self._wake_values)
+                if refused[topic] < TRIES:
+                    waiting[topic] = outgoing
+                else:
+                    self._dropped(outgoing.qos_class)
+                break
+            else:
+                refused.clear()
+            self.counts.waiting = len(waiting)
 
     async def _publish_again(self) -> None:
         """Everything that is retained."""
