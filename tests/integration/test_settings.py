@@ -127,6 +127,7 @@ MQTT_VALUES: dict[str, Any] = {
     "mqtt_command_lifetime": 52.0,
     "mqtt_command_longest": 53.0,
     "mqtt_command_timeout": 54.0,
+    "mqtt_reconnecting": 54.5,
     "mqtt_command_bytes": 55,
     "mqtt_result_bytes": 56,
     "mqtt_station_queue": 57,

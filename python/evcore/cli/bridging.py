@@ -41,6 +41,8 @@ log = logging.getLogger("evcore.bridge")
 
 #: Bytes of a password that are read; a token is some thousand long.
 _SECRET_BYTES: Final = 65_536
+#: A note that is never there.
+_LAST: Final = "last"
 
 
 class Bridging:
@@ -63,6 +65,9 @@ class Bridging:
         """Gives the broker what it can in the time of the settings, says farewell and leaves it."""
         if self._started:
             self._started = False
+            # What stations said last may be on its way to the disk still; a note comes after it.
+            with contextlib.suppress(SpoolError):
+                await self._bridge.spool.note(_LAST, None)
             await self._bridge.stop()
 
     def reload(self) -> None:
@@ -278,6 +283,7 @@ def _commands(settings: MqttSettings) -> CommandOptions:
         lifetime=settings.mqtt_command_lifetime,
         longest_lifetime=settings.mqtt_command_longest,
         longest_timeout=settings.mqtt_command_timeout,
+        reconnecting=settings.mqtt_reconnecting,
         command_bytes=settings.mqtt_command_bytes,
         result_bytes=settings.mqtt_result_bytes,
         station_queue=settings.mqtt_station_queue,

@@ -93,6 +93,7 @@ class MqttSettings(BaseSettings):
     mqtt_command_lifetime: float = _field("mqtt_command_lifetime", gt=0)
     mqtt_command_longest: float = _field("mqtt_command_longest", gt=0)
     mqtt_command_timeout: float = _field("mqtt_command_timeout", gt=0)
+    mqtt_reconnecting: float = _field("mqtt_reconnecting", ge=0)
     mqtt_command_bytes: int = _field("mqtt_command_bytes", ge=1)
     mqtt_result_bytes: int = _field("mqtt_result_bytes", ge=1)
     mqtt_station_queue: int = _field("mqtt_station_queue", ge=1)

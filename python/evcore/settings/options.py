@@ -278,6 +278,9 @@ def _mqtt() -> Iterator[Option]:
     yield Option("mqtt_command_lifetime", float, 60.0, "A command is good for that does not say.", "SECONDS")
     yield Option("mqtt_command_longest", float, 86_400.0, "A command is good for at most.", "SECONDS")
     yield Option("mqtt_command_timeout", float, 300.0, "It may give a station at most.", "SECONDS")
+    yield Option(
+        "mqtt_reconnecting", float, 60.0, "From the start, for stations to come back before commands fail.", "SECONDS"
+    )
     yield Option("mqtt_command_bytes", int, 262_144, "Largest command.", "BYTES")
     yield Option("mqtt_result_bytes", int, 262_144, "Largest result with the station's answer in it.", "BYTES")
     yield Option("mqtt_station_queue", int, 16, "Commands of one station at a time.", "N")
