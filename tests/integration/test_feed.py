@@ -7,6 +7,7 @@ import contextlib
 import random
 import socket
 import stat
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -572,6 +573,21 @@ async def test_an_older_arrival_does_not_take_a_station_away(stage: Stage) -> No
     assert (len(one.told.orders), len(two.told.orders)) == (0, 1)
 
 
+async def test_a_clock_that_is_set_back_does_not_take_a_station_away(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It moves just then: by the wall clock its newer connection is the older one."""
+    one, two = await stage.side("one"), await stage.side("two")
+    await within(one.online("CP1"))
+    monkeypatch.setattr("evcore.bus.bus.time", lambda: time.time() - 3600)
+    await within(two.online("CP1"))
+    assert stage.safe.seen[0].time > stage.safe.seen[1].time + 3000
+    await within(one.offline("CP1"))
+    await within(stage.hub.carry_out(reset("CP1")))
+    assert (len(one.told.orders), len(two.told.orders)) == (0, 1)
+    assert stage.safe.bodies(StationOffline) == []
+
+
 async def test_stations_of_a_server_that_vanished_are_offline(stage: Stage) -> None:
     one, two = await stage.side("one"), await stage.side("two")
     for number in range(450):
@@ -740,7 +756,7 @@ async def test_a_bridge_that_does_not_fit_is_said(
     "first",
     [
         b"GET / HTTP/1.1\r\n\r\n",
-        encode("event", 1, {}),
+        encode("event", 1, 0.0, {}),
         encode("hello"),
         encode({"a": 1}),
         encode("hello", VERSION, "x") + encode("event", "x"),
@@ -763,14 +779,15 @@ async def test_an_event_that_is_none_is_not_kept(stage: Stage) -> None:
     """The server is told, and the connection stays: another release may know kinds that this one does not."""
     reader, writer = await asyncio.open_unix_connection(str(stage.path))
     values = {"id": "x", "kind": "station.dreamt"}
-    writer.write(encode("hello", VERSION, "x") + encode("news", values) + encode("state", [values]))
-    writer.write(encode("event", 5, values))
+    writer.write(encode("hello", VERSION, "x") + encode("news", values) + encode("state", [(0.0, values)]))
+    writer.write(encode("event", 5, 0.0, values))
     said = b""
     async with asyncio.timeout(20):
         while b"lost" not in said or b"stated" not in said:
             said += await reader.read(10_000)
     assert b'["lost",5,"the bridge does not understand the event: ' in said
     assert stage.hub.feeds == 1
+    assert stage.hub.unread == 3
     writer.close()
 
 

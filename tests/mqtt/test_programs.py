@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -169,6 +170,41 @@ async def test_the_bridge_of_a_server_outlives_its_workers(start: Start, mosquit
             assert await server.end() == 0
             for each in open_:
                 await each.__aexit__(None, None, None)
+
+
+async def test_a_station_that_moves_between_workers_is_never_lost(start: Start, mosquitto: Mosquitto) -> None:
+    """Each connection replaces one that is still open, on whichever worker it comes. Commands reach the newest one, and
+    the late end of an old one does not put the station offline.
+    """
+    async with Observer(mosquitto, "#") as observer, contextlib.AsyncExitStack() as stack:
+        server = start(*SERVE, "--workers", "2", "--mqtt", mosquitto.url, *QUICK, "--mqtt-commands", "Reset")
+        url = await server.url()
+        for number in range(12):
+            newest = await stack.enter_async_context(station(url))
+            assert (await newest.ask("StartTransaction", bill(number)))[0] == 3
+            await reset(mosquitto, "CP1", str(number))
+            await observer.until(lambda seen, number=number: str(number) in results(seen, "CP1"))
+            assert results(observer.seen, "CP1")[str(number)]["status"] == "accepted"
+            assert len(newest.calls) == 1
+        connected = [line for line in server.said if "CP1: connected from" in line]
+        assert len({line.partition("CP1")[0][-10:] for line in connected}) == 2, "it was on both workers"
+        assert states(observer.seen)[-1] == "online"
+        assert started(observer.seen) == list(range(12))
+        await stack.aclose()
+        await observer.until(lambda seen: states(seen)[-1] == "offline")
+        assert await server.end() == 0
+
+
+async def test_raw_frames_of_all_workers(start: Start, mosquitto: Mosquitto) -> None:
+    async with Observer(mosquitto, "ocpp/#") as observer:
+        server = start(*SERVE, "--workers", "2", "--mqtt", mosquitto.url, *QUICK, "--mqtt-raw", "out")
+        await server.says(f"connected to {mosquitto.url}")
+        async with station(await server.url()) as one:
+            await one.ask("Authorize", {"idTag": "SECRET-TAG"})
+            seen = await observer.until(lambda seen: any(b"Authorize" in each.payload for each in seen))
+            assert {each.topic for each in seen} == {"ocpp/CP1/in", "ocpp/CP1/out"}
+            assert not any(b"SECRET-TAG" in each.payload for each in seen)
+        assert await server.end() == 0
 
 
 # evcore bridge

@@ -161,7 +161,7 @@ class Gathering:
 
     def snapshot(self) -> Snapshot:
         hub = self._hub
-        events = {"passed": hub.passed, "repeated": hub.repeated, "stale": hub.stale}
+        events = {"passed": hub.passed, "repeated": hub.repeated, "stale": hub.stale, "unread": hub.unread}
         return {**self._bridging.snapshot(), "feeds": {"": hub.feeds}, "feed_events": events}
 
 

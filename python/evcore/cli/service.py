@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import os
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,8 @@ class Service:
         self._worker = worker
         self.message_log = _message_log(settings, worker)
         if feed is not None:
+            if not hasattr(socket, "AF_UNIX"):
+                raise CannotStart("this system has no Unix sockets, which --feed needs")
             bus = Bus()
         self.csms = _csms(settings, worker, self.message_log, bus)
         self.orders = StationOrders(self.csms)

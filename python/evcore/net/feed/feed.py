@@ -20,6 +20,7 @@ from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic, time
 from typing import Any, Final
 
 from evcore.bus import BY_NAME, KINDS, Bus, Detach, Event, Kind, NotKept
@@ -197,7 +198,7 @@ class Feed:
             self._end(done, must, f"{len(self._waiting)} events wait for the bridge at {self._path} already")
             return done
         number = next(self._numbers)
-        frame = encode("event", number, event.json())
+        frame = encode("event", number, monotonic(), event.json())
         self._waiting[number] = _Waiting(frame, now + options.wait, done, must, retained)
         self._bytes += len(frame)
         self._idle.clear()
@@ -387,7 +388,9 @@ class Feed:
         try:
             values = [event for event in self._bus.last("#") if _filter(event.kind) in self._attached]
             for start in range(0, len(values), _SLICE):
-                told = [event.json() for event in values[start : start + _SLICE] if event.topic not in fresh]
+                some = [event for event in values[start : start + _SLICE] if event.topic not in fresh]
+                passed = time() - monotonic()
+                told = [(event.time - passed, event.json()) for event in some]
                 if told:
                     self._stated.clear()
                     link.send("state", told)

@@ -90,7 +90,7 @@ class _Peer:
 
 
 class _Home:
-    """Where a station is, since when (Unix seconds), speaking what."""
+    """Where a station is, since which moment, speaking what."""
 
     __slots__ = ("peer", "since", "version")
 
@@ -126,10 +126,11 @@ class Hub:
         self._stopping = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._quiet = asyncio.Event()
-        #: Events passed on, come again, and of no consequence any more.
+        #: Events passed on, come again, of no consequence any more, and not understood.
         self.passed = 0
         self.repeated = 0
         self.stale = 0
+        self.unread = 0
 
     @property
     def feeds(self) -> int:
@@ -263,8 +264,7 @@ class Hub:
         elif self._holding:
             return
         elif kind == "event":
-            number, values = rest
-            self._event(peer, number, values)
+            self._event(peer, *rest)
         elif kind == "news":
             self._news(rest[0])
         elif kind == "state":
@@ -299,11 +299,12 @@ class Hub:
 
     # -- events -------------------------------------------------------------------------------------------------------
 
-    def _event(self, peer: _Peer, number: int, values: dict[str, Any]) -> None:
+    def _event(self, peer: _Peer, number: int, moment: float, values: dict[str, Any]) -> None:
         try:
             event = Event.parse(values)
         except EventError as error:
-            log.error("%s sent an event that is none: %s", peer.name, error)
+            log.debug("%s sent an event that is none: %s", peer.name, error)
+            self.unread += 1
             peer.channel.send("lost", number, f"the bridge does not understand the event: {error}")
             return
         if event.id in self._kept:
@@ -312,7 +313,7 @@ class Hub:
         elif event.id in self._keeping:
             self.repeated += 1
             self._keeping[event.id] = peer, number
-        elif not self._place(peer, event):
+        elif not self._place(peer, event, moment):
             self.stale += 1
             self._ack(peer, number)
         else:
@@ -364,12 +365,13 @@ class Hub:
         try:
             event = Event.parse(values)
         except EventError as error:
-            log.error("a server sent an event that is none: %s", error)
+            log.debug("a server sent an event that is none: %s", error)
+            self.unread += 1
             return
         self.passed += 1
         self._bus.forward(event)
 
-    def _place(self, peer: _Peer, event: Event) -> bool:
+    def _place(self, peer: _Peer, event: Event, moment: float) -> bool:
         """Notes where a station is. False: what the event says of that is over, the station is elsewhere by now."""
         body = event.body
         if not isinstance(body, (StationOnline, StationOffline)):
@@ -377,11 +379,10 @@ class Hub:
         home = self._homes.get(body.station)
         if isinstance(body, StationOnline):
             if home is not None and home.peer is not peer:
-                # All servers of one socket have one clock.
-                if event.time < home.since:
+                if moment < home.since:
                     return False
                 home.peer.stations.discard(body.station)
-            self._homes[body.station] = _Home(peer, event.time, body.version)
+            self._homes[body.station] = _Home(peer, moment, body.version)
             peer.stations.add(body.station)
             return True
         if home is None:
@@ -394,10 +395,10 @@ class Hub:
 
     # -- the state of a feed that has connected -----------------------------------------------------------------------
 
-    def _state(self, peer: _Peer, many: list[dict[str, Any]]) -> None:
+    def _state(self, peer: _Peer, many: list[tuple[float, dict[str, Any]]]) -> None:
         if peer.stating is not None and not peer.stating.done():
             raise ValueError("a second state before the first is dealt with")
-        told = [awaitable for values in many if (awaitable := self._retained(peer, values)) is not None]
+        told = [awaitable for moment, values in many if (awaitable := self._retained(peer, moment, values)) is not None]
 
         async def finish() -> None:
             await _all(told)
@@ -405,14 +406,15 @@ class Hub:
 
         peer.stating = self._run(finish())
 
-    def _retained(self, peer: _Peer, values: dict[str, Any]) -> Awaitable[None] | None:
+    def _retained(self, peer: _Peer, moment: float, values: dict[str, Any]) -> Awaitable[None] | None:
         """A value that the bus of a feed retains: of consequence where the bus here has no newer one."""
         try:
             event = Event.parse(values)
         except EventError as error:
-            log.error("%s retains an event that is none: %s", peer.name, error)
+            log.debug("%s retains an event that is none: %s", peer.name, error)
+            self.unread += 1
             return None
-        if not self._place(peer, event):
+        if not self._place(peer, event, moment):
             self.stale += 1
             return None
         last = self._last(event.topic)

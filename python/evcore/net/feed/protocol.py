@@ -3,9 +3,9 @@
 | from the feed | |
 |---|---|
 | `hello`, version, name | first of all |
-| `event`, number, event | an event that must be kept; the number is the feed's own |
+| `event`, number, moment, event | an event that must be kept; the number is the feed's own |
 | `news`, event | an event that may be lost |
-| `state`, events | values its bus retains; the next such message only after `stated` |
+| `state`, [moment, event]s | values its bus retains; the next such message only after `stated` |
 | `outcome`, number, outcome | what became of an order |
 
 | from the hub | |
@@ -17,7 +17,9 @@
 | `stated` | the last `state` is dealt with |
 | `order`, number, order | a CALL for a station; the number is the hub's own |
 
-Events are as `evcore.bus.Event.json` writes them, orders and outcomes objects with the fields of `evcore.bus.orders`.
+Events are as `evcore.bus.Event.json` writes them, orders and outcomes objects with the fields of `evcore.bus.orders`. A
+moment is when the event was published, by the monotonic clock that all processes of a machine share: the wall clock may
+be set back between two connections of a station.
 """
 
 from __future__ import annotations
