@@ -19,8 +19,9 @@ from tests.mqtt.brokers import free_port
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 11, 12, 13, 14
 
-#: What is answered to a PUBLISH: a reason code, nothing, or the end of the connection.
-Verdict = int | Literal["silence", "close"]
+#: What is answered to a PUBLISH: a reason code; nothing; the end of the connection. "mute" and "cut" as the last two,
+#: but the message was taken.
+Verdict = int | Literal["silence", "close", "mute", "cut"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,7 @@ class FakeBroker:
         self.suback: Callable[[str, int], int] = lambda _, qos: qos
         self.silent = False
         self.mute_pubcomp = False
+        self.cut_at_pubrel: Callable[[], bool] = lambda: False
         self.mute_suback = False
         self.suback_mid = 0
         self.answer_pings = True
@@ -289,6 +291,9 @@ class FakeBroker:
                 known = mid in kept.held
                 kept.held.discard(mid)
                 self._in_flight[writer].discard(mid)
+                if self.cut_at_pubrel():
+                    writer.transport.abort()
+                    return False
                 if not self.mute_pubcomp:
                     writer.write(
                         packet(PUBCOMP, struct.pack("!H", mid) + (b"\x92\0" if hello.five and not known else b""))
@@ -351,12 +356,14 @@ class FakeBroker:
         assert mid not in flying, f"the packet identifier {mid} is in use"
         flying.add(mid)
         self.in_flight_most = max(self.in_flight_most, len(flying))
-        verdict = self.verdict(found)
+        told = verdict = self.verdict(found)
         if verdict == "close":
             writer.transport.abort()
             return False
         if verdict == "silence":
             return True
+        dumb = isinstance(verdict, str)
+        verdict = 0 if isinstance(verdict, str) else verdict
         code = bytes([verdict, 0]) if verdict and hello.five else b""
         if verdict < 0x80 and (qos == 1 or mid not in kept.held):
             self.delivered.append(found.payload)
@@ -364,5 +371,9 @@ class FakeBroker:
             kept.held.add(mid)
         else:
             flying.discard(mid)
+        if dumb:
+            if told == "cut":
+                writer.transport.abort()
+            return told == "mute"
         writer.write(packet(PUBACK if qos == 1 else PUBREC, struct.pack("!H", mid) + code))
         return True

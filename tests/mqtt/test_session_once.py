@@ -17,7 +17,7 @@ import pytest
 from evcore.mqtt.message import Message
 from evcore.mqtt.outflow import identifier
 from tests.mqtt.brokers import Mosquitto
-from tests.mqtt.fake_broker import PUBLISH, PUBREL, FakeBroker
+from tests.mqtt.fake_broker import PUBLISH, PUBREL, FakeBroker, Verdict
 from tests.mqtt.memory_outbox import MemoryOutbox
 from tests.mqtt.observer import Observer
 from tests.mqtt.sessions import PATIENCE, options, running, until
@@ -50,20 +50,22 @@ def check_the_books(broker: FakeBroker, numbers: range) -> None:
 
 @both
 async def test_over_lost_connections(version: str) -> None:
-    """The connection is cut some hundred times, before and after every kind of packet."""
+    """The connection is cut again and again: before the broker has a message, after it, after PUBREL, in between."""
     outbox = MemoryOutbox(delay=0.0005)
     outbox.put(*numbered(400, 2))
     rng = random.Random(7)
+    words: list[Verdict] = [0, "close", "cut"]
     async with FakeBroker() as broker:
-        # All sizes of a cut come up: what the broker sent and the client has not read is lost as well.
+        broker.verdict = lambda _: rng.choices(words, [30, 1, 1])[0]
+        broker.cut_at_pubrel = lambda: rng.random() < 0.05
         given = options(broker.url, version=version, early_ends=0, backoff_first=0.001, backoff_most=0.002)
         async with running(given, outbox) as session:
             while outbox.items:
                 await asyncio.sleep(rng.uniform(0.0, 0.004))
-                if len(broker.publishes) < 3000:
-                    broker.cut()
+                broker.cut()
         check_the_books(broker, range(400))
-        assert session.counts.repeated > 20 and session.counts.connects > 20, "nothing was cut"
+        assert session.counts.connects > 20 and not session.counts.dropped
+        assert len([one for one in broker.publishes if one.dup]) > 20, "nothing was repeated"
 
 
 @both

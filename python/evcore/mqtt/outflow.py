@@ -214,7 +214,7 @@ class Outflow:
     def _launch(self, link: Link, entry: Entry, *, anew: bool = False) -> None:
         seq = entry.seq
         mid = identifier(seq)
-        if entry.released and self._granted.session_present:
+        if entry.released:
             flight = self._flights[mid] = _Flight(mid, 2, link.loop.time(), entry)
             flight.state = _RELEASED
             link.write(packet.answer(packet.PUBREL, mid))
