@@ -38,7 +38,8 @@ Room = Callable[[], None]
 
 
 def options(path: Path, **values: float) -> SpoolOptions:
-    return SpoolOptions(path=path, retry=0.05, done_delay=0.01, **values)  # type: ignore[arg-type]
+    values = {"retry": 0.05, "done_delay": 0.01, "reserve": 0, **values}
+    return SpoolOptions(path=path, **values)  # type: ignore[arg-type]
 
 
 async def put(spool: Spool, name: str) -> None:
@@ -150,7 +151,7 @@ async def opens_full(path: Path, make_room: Room) -> None:
 
 async def works_on(path: Path, make_room: Room) -> None:
     """Others fill the disk to the last byte, and there is no great backlog: everything goes on as before."""
-    spool = await Spool.open(options(path))
+    spool = await Spool.open(options(path, reserve=16 * 1024**2))
     with path.with_name("others").open("wb", buffering=0) as others:
         with contextlib.suppress(OSError):
             while others.write(bytes(4_096)):
@@ -167,7 +168,31 @@ async def works_on(path: Path, make_room: Room) -> None:
     await spool.close()
 
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (goes_on, drains, ends, opens_full, works_on)}
+async def empties(path: Path, make_room: Room) -> None:
+    """The spool itself has filled the disk, up to the reserve: what is there is sent, and then there is room again."""
+    spool = await Spool.open(options(path, reserve=6_000_000))
+    kept = await fill(spool)
+    with path.with_name("others").open("wb", buffering=0) as others, contextlib.suppress(OSError):
+        while others.write(bytes(4_096)):
+            pass
+    sent: list[str] = []
+    after = 0
+    while entries := await asyncio.wait_for(spool.fetch(after, 20), 20):
+        await asyncio.wait_for(asyncio.gather(*(spool.released(entry.seq) for entry in entries)), 20)
+        for entry in entries:
+            spool.done(entry.seq)
+        sent += [entry.message.topic for entry in entries]
+        after = entries[-1].seq
+    assert sent == kept
+    await until_written(spool, "last")
+    assert spool.trouble is None
+    await spool.close()
+    spool = await Spool.open(options(path))
+    assert await all_of(spool) == ["last"]
+    await spool.close()
+
+
+SCENARIOS = {scenario.__name__: scenario for scenario in (goes_on, drains, ends, opens_full, works_on, empties)}
 
 
 def main(scenario: str, path: str, how: str) -> None:
@@ -205,11 +230,11 @@ def has_small_disks() -> bool:
     return subprocess.run(command, capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("scenario", ["goes_on", "drains", "ends", "works_on"])
+@pytest.mark.parametrize("scenario", ["goes_on", "drains", "ends", "works_on", "empties"])
 def test_a_disk_that_is_full(scenario: str, tmp_path: Path) -> None:
     if not has_small_disks():
         pytest.skip("no right to mount a small file system")
-    mount = 'mount -t tmpfs -o size=14m tmpfs "$1" && exec "$2" "$3" "$4" "$1/spool.db" ballast'
+    mount = 'mount -t tmpfs -o size=20m tmpfs "$1" && exec "$2" "$3" "$4" "$1/spool.db" ballast'
     in_a_process("unshare", "-m", "sh", "-c", mount, "sh", str(tmp_path), sys.executable, __file__, scenario)
 
 

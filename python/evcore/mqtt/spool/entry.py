@@ -48,6 +48,9 @@ class SpoolOptions:
     memory: int = 32 * 1024**2
     #: Seconds for which the news that a message is done may wait for other writing.
     done_delay: float = 0.1
+    #: Bytes of the disk below which nothing is put that makes the file grow: what is there can still be sent then,
+    #: which needs room itself. 0: the disk is used to its end.
+    reserve: int = 16 * 1024**2
     #: Seconds between attempts to write while the disk takes nothing.
     retry: float = 1.0
 
@@ -57,8 +60,9 @@ class SpoolOptions:
         for name in ("max_bytes", "commands_bytes", "batch", "memory", "commands_kept", "done_delay", "retry"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
-        if not self.max_age >= 0:
-            raise ValueError(f"max_age must be 0 or above, not {self.max_age!r}")
+        for name in ("max_age", "reserve"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or above, not {getattr(self, name)!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +58,7 @@ _TABLES: Final = (
 #: Bytes of the write-ahead log that stay on the disk, and free pages (4 KiB) that stay in the file, from the first
 #: start on: with both, a spool without a great backlog works on when others fill its disk.
 _LOG_LIMIT: Final = 5 * 1024 * 1024
+_PAGE: Final = 4_096
 _SPARE: Final = 1_024
 #: Free pages given back in one go.
 _GIVEN_BACK: Final = 256
@@ -125,10 +128,21 @@ class SpoolFile:
             return False
         return not busy
 
+    def free(self) -> int:
+        """Bytes the disk has; as if there were room when it does not say."""
+        try:
+            return shutil.disk_usage(self.path).free
+        except OSError:
+            return sys.maxsize
+
+    def spare(self) -> int:
+        """Bytes that can be put into the file without making it grow. Raises sqlite3.Error."""
+        return int(self.database.execute("PRAGMA freelist_count").fetchone()[0]) * _PAGE
+
     def tidy(self) -> bool:
         """Gives a part of the free pages back to the disk; False: there was nothing to give. Raises SpoolError."""
         try:
-            spare: int = self.database.execute("PRAGMA freelist_count").fetchone()[0] - _SPARE
+            spare = self.spare() // _PAGE - _SPARE
             if spare <= 0:
                 return False
             self.check()
@@ -179,6 +193,7 @@ class SpoolFile:
 
     def _prepare(self) -> None:
         database = self.database
+        database.execute(f"PRAGMA page_size = {_PAGE}")
         database.execute("PRAGMA locking_mode = exclusive")
         # Before the first table: an existing file keeps what it has.
         database.execute("PRAGMA auto_vacuum = incremental")
@@ -207,7 +222,7 @@ class SpoolFile:
             raise
         if new:
             database.execute("CREATE TABLE spare (content BLOB)")
-            database.execute("INSERT INTO spare VALUES (zeroblob(?))", (_SPARE * 4096,))
+            database.execute("INSERT INTO spare VALUES (zeroblob(?))", (_SPARE * _PAGE,))
             database.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
         # Also one whose making was interrupted.
         database.execute("DROP TABLE IF EXISTS spare")

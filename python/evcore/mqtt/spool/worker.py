@@ -116,6 +116,7 @@ class Worker:
         self._trouble: SpoolError | None = None
         # The trouble is that of orders, not of what is owed.
         self._refusing = False
+        self._low = False
         self._again = 0.0
         self._sweep = 0.0
         self._opened: asyncio.Future[Store] = loop.create_future()
@@ -215,6 +216,11 @@ class Worker:
         while self._owed_in:
             self._owed.append(self._owed_in.popleft())
         writes = [item for item in batch if isinstance(item, Order) and not item.reads]
+        coming = sum(order.size for order in writes if order.put is not None)
+        if coming and (low := self._low_disk(store, coming)) is not None:
+            self._troubled(low, refusing=True)
+            news.answers.extend((order, low) for order in writes if order.put is not None)
+            writes = [order for order in writes if order.put is None]
         looks = [item for item in batch if isinstance(item, Look)]
         now = time.monotonic()
         sweep = now >= self._sweep
@@ -236,6 +242,24 @@ class Worker:
                 news.answers.append((order, self._result(store, order)))
         if sweep and not batch and self._trouble is None:
             self._tidy(store)
+
+    def _low_disk(self, store: Store, coming: int) -> SpoolNoRoom | None:
+        """Why so many bytes cannot be put: the disk is nearly full, and they do not fit into the file as it is."""
+        free = store.file.free()
+        if free >= self._options.reserve:
+            self._low = False
+            return None
+        if not self._low:
+            # While it is possible: afterwards nothing that is to be noted makes the file grow.
+            self._low = True
+            store.file.make_room()
+        # Rows of some KiB waste up to a third of their pages; the rest is for what else a transaction touches.
+        if store.file.spare() >= coming * 3 // 2 + self._options.memory // 32:
+            return None
+        return SpoolNoRoom(
+            f"{self._options.path} takes nothing more: {free} bytes are free on its disk, and {self._options.reserve} "
+            "are kept for sending what is there; make room on it"
+        )
 
     def _attempt(
         self, store: Store, writes: list[Order], looks: list[Look], news: News, *, sweep: bool
@@ -271,7 +295,7 @@ class Worker:
                     self._sweep = time.monotonic() + _SWEEP
         except SpoolError as error:
             self._again = time.monotonic() + self._options.retry
-            self._troubled(error, refusing=bool(writes))
+            self._troubled(error, refusing=any(order.put is not None for order in writes))
             return error
         self._owed = []
         for seq in done:
@@ -282,7 +306,7 @@ class Worker:
         news.refused.extend(changes.refused)
         news.paid.extend(owed)
         news.transactions += 1
-        if self._trouble is not None and (writes or (owed and not self._refusing)):
+        if self._trouble is not None and (changes.stored if self._refusing else writes or owed or most):
             log.warning("%s is written again", self._options.path)
             self._trouble = None
         return None
