@@ -31,15 +31,18 @@ _TOLERANCE: Final = 0.1
 
 @dataclass(frozen=True)
 class Effort:
-    """`repeats` slices of `seconds` for every peer and QoS, over `connections` connections."""
+    """`repeats` slices of `seconds` for every peer and QoS, over `connections` connections. `rest`: seconds for what
+    a start leaves to be done.
+    """
 
     seconds: float = 2.0
     repeats: int = 9
     connections: int = 32
     collectors: tuple[bool, ...] = (True, False)
+    rest: float = 1.0
 
 
-SHORT: Final = Effort(seconds=0.1, repeats=1, connections=8, collectors=(True,))
+SHORT: Final = Effort(seconds=0.1, repeats=1, connections=8, collectors=(True,), rest=0.2)
 
 
 class Record(TypedDict):
@@ -52,11 +55,17 @@ class Record(TypedDict):
     """Bytes of a payload, on average."""
 
 
-def measure(effort: Effort, folder: Path, say: Callable[[str], None], names: Sequence[str] = NAMES) -> list[Record]:
+def measure(
+    effort: Effort,
+    folder: Path,
+    say: Callable[[str], None],
+    names: Sequence[str] = NAMES,
+    levels: Sequence[int] = (0, 1, 2),
+) -> list[Record]:
     return [
         record
         for collector in effort.collectors
-        for qos in (0, 1, 2)
+        for qos in levels
         for record in _measure(effort, folder, qos, collector, names, say)
     ]
 
@@ -78,7 +87,7 @@ def _measure(
             fleet.open([Target(server.ports["ocpp1.6"])] * effort.connections)
             fleet.race(call, effort.seconds / 4)
             lanes.append((server, fleet))
-        sleep(1.0)
+        sleep(effort.rest)
         samples: dict[str, list[tuple[float, float, int, float]]] = {}
         dice = random.Random(qos)
         for turn in range(effort.repeats):
