@@ -279,6 +279,23 @@ async def test_events_wait_for_a_hub_that_comes_later(tmp_path: Path) -> None:
     await stage.hub.stop()
 
 
+async def test_events_that_are_sent_again_have_their_whole_time_again(stage: Stage) -> None:
+    """A bill that was given up just then would come from its station once more, under another id."""
+    side = await stage.side()
+    await stage.crash()
+    await eventually(lambda: not side.feed.is_connected)
+    wait = asyncio.ensure_future(within(side.bus.publish(ended(1))))
+    await asyncio.sleep(0)
+    (waiting,) = side.feed._waiting.values()
+    before = waiting.deadline
+    await stage.restart()
+    stage.safe.holding = True
+    await eventually(lambda: len(stage.safe.seen) == 1)
+    assert waiting.deadline > before
+    stage.safe.commit()
+    await wait
+
+
 async def test_the_wait_for_a_hub_has_an_end(tmp_path: Path) -> None:
     """First each event waits; when the hub has been away for that long, nothing waits any more."""
     side = Side(tmp_path / "nobody.sock", "server", wait=0.1)

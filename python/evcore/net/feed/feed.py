@@ -194,7 +194,7 @@ class Feed:
             self._end(done, must, f"the bridge at {self._path} is away")
             return done
         if len(self._waiting) >= options.waiting or self._bytes >= options.waiting_bytes:
-            self._missed = True
+            self._missed = self._missed or retained is not None
             self._end(done, must, f"{len(self._waiting)} events wait for the bridge at {self._path} already")
             return done
         number = next(self._numbers)
@@ -255,7 +255,7 @@ class Feed:
         for number, waiting in list(itertools.islice(self._waiting.items(), 1000)):
             if waiting.deadline > loop.time():
                 break
-            self._missed = True
+            self._missed = self._missed or waiting.retained is not None
             self._give_up(number, f"the bridge at {self._path} has not acknowledged the event")
         if self._waiting:
             first = next(iter(self._waiting.values()))
@@ -371,6 +371,10 @@ class Feed:
         log.info("connected to the bridge at %s", self._path)
         self._classes = classes
         self._attach()
+        # What is sent again has its whole time again: given up now it might come twice, from the station once more.
+        deadline = asyncio.get_running_loop().time() + self._options.wait
+        for waiting in self._waiting.values():
+            waiting.deadline = deadline
         self._unsent.extend(self._waiting)
         self._tell_state(link)
         self._pump()

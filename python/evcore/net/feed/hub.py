@@ -12,6 +12,7 @@ of them than `feeds`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 from collections.abc import Awaitable, Mapping, Sequence
@@ -169,7 +170,9 @@ class Hub:
             self._bound.close()
         self._bound = self._listening = None
         if self._keeping:
-            await asyncio.wait([asyncio.ensure_future(self._quiet.wait())], timeout=seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._quiet.wait()
         for peer in list(self._peers):
             self._acknowledge(peer)
             peer.channel.close()
