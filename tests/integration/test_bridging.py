@@ -97,11 +97,11 @@ def test_every_setting_arrives(name: str, tmp_path: Path) -> None:
 
 
 def test_which_user_and_password(tmp_path: Path) -> None:
-    """The settings' own, else the URL's; a password of the settings goes with the URL's user."""
+    """Those of a URL stay in it, where the session looks first; none of them shows."""
     named = ("mqtt://me:mine@one", "mqtt://two")
     assert (options(mqtt=named).session.username, options(mqtt=named).session.password) == (None, None)
     found = options(mqtt=("mqtt://me@one",), mqtt_password="p").session
-    assert (found.username, found.password) == ("me", "p")
+    assert (found.username, found.password, found.addresses[0].username) == (None, "p", "me")
     found = options(mqtt_username="other", mqtt_password="p").session
     assert (found.username, found.password) == ("other", "p")
     assert "mine" not in repr(options(mqtt=named))

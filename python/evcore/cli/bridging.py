@@ -110,6 +110,8 @@ class Bridging:
             "mqtt_received": {str(qos): count for qos, count in enumerate(session.received)},
             "mqtt_repeated": {"": session.repeated},
             "mqtt_unsent": dict(session.dropped),
+            "mqtt_altered": {"": session.altered},
+            "mqtt_oversize": {"": session.oversize},
             "mqtt_connects": {"": session.connects},
             "mqtt_failures": {"": session.failures},
             "mqtt_takeovers": {"": session.takeovers},
@@ -216,15 +218,11 @@ def bridge_options(settings: MqttSettings) -> BridgeOptions:
 
 
 def _session(settings: MqttSettings, node: str) -> SessionOptions:
-    addresses = tuple(map(Address.parse, settings.mqtt))
-    username = settings.mqtt_username
-    if username is None and settings.mqtt_password is not None:
-        username = addresses[0].username
     return SessionOptions(
-        addresses=addresses,
+        addresses=tuple(map(Address.parse, settings.mqtt)),
         identifier=settings.mqtt_client_id or f"evcore-{node}",
         version=settings.mqtt_version,
-        username=username,
+        username=settings.mqtt_username,
         password=settings.mqtt_password,
         token=_token(settings),
         tls=TlsOptions(

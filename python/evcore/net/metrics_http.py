@@ -58,6 +58,8 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "mqtt_acked": ("evcore_mqtt_acked", ("qos",), "Messages the broker has acknowledged."),
     "mqtt_repeated": ("evcore_mqtt_repeated", (), "Messages sent once more."),
     "mqtt_unsent": ("evcore_mqtt_unsent", ("reason",), "Messages the connection dropped."),
+    "mqtt_altered": ("evcore_mqtt_altered", (), "Messages sent with a lower QoS, or not retained."),
+    "mqtt_oversize": ("evcore_mqtt_oversize", (), "Packets from the broker that were too large to be taken."),
     "mqtt_received": ("evcore_mqtt_received", ("qos",), "Messages received from the broker."),
     "mqtt_connects": ("evcore_mqtt_connects", (), "Connections the broker accepted."),
     "mqtt_failures": ("evcore_mqtt_connect_failures", (), "Attempts to connect that failed."),
