@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from evcore.mqtt.message import Message
-from evcore.mqtt.spool import MIDS, Spool, SpoolClosed, SpoolFull, SpoolOptions
+from evcore.mqtt.spool import MIDS, Spool, SpoolClosed, SpoolFull, SpoolLocked, SpoolOptions
 from evcore.mqtt.spool.clock import Clock, Reading
 from evcore.mqtt.spool.rows import encode
 
@@ -432,7 +432,13 @@ async def test_finished_commands_are_forgotten_in_time(spools: Open) -> None:
     for name in "ab":
         await spool.journal(name, "t", b"")
     await spool.finish("a", "{}")
-    clocks.pass_(61)
+    clocks.pass_(30)
+    await spool.close()
+    spool = await spools(clock=clocks, commands_kept=60)
+    clocks.pass_(29)
+    await asyncio.sleep(1.2)  # longer than a sweep
+    assert await spool.outcome("a") == "{}"
+    clocks.pass_(2)
     async with asyncio.timeout(20):
         while await spool.outcome("a") is not None:  # noqa: ASYNC110 - the sweep is the thread's
             await asyncio.sleep(0.01)
@@ -453,6 +459,22 @@ async def test_commands_are_bounded(spools: Open) -> None:
     assert await spool.journal("z", "t", b"") == "new"
     assert await spool.outcome("c") is None
     assert [command.id for command in await spool.unfinished()][:3] == ["d", "e", "f"]
+
+
+async def test_nobody_waits_for_the_opening(spools: Open, tmp_path: Path) -> None:
+    """Given up, the file is not locked for ever."""
+    opening = asyncio.create_task(Spool.open(SpoolOptions(path=tmp_path / "spool.db")))
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await spools()
+                break
+            except SpoolLocked:
+                await asyncio.sleep(0.01)
 
 
 async def test_notes(spools: Open) -> None:

@@ -262,6 +262,24 @@ async def test_no_folder(tmp_path: Path) -> None:
     await refused(tmp_path / "no" / "spool.db", SpoolUnwritable, str(tmp_path / "no"), "make it")
 
 
+async def test_no_path(tmp_path: Path) -> None:
+    with pytest.raises(SpoolUnwritable, match="no path of a file"):
+        await Spool.open(options(tmp_path / "spool\0.db"))
+
+
+async def test_a_link(tmp_path: Path) -> None:
+    """Of the file, the log is beside the file itself; found again by either name."""
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "real" / "spool.db")
+    await made(link, "a")
+    spool = await Spool.open(options(tmp_path / "real" / "spool.db"))
+    assert await all_of(spool) == ["a"]
+    with pytest.raises(SpoolLocked, match="real"):
+        await Spool.open(options(link))
+    await spool.close()
+
+
 async def test_a_folder_in_its_place(tmp_path: Path) -> None:
     await refused(tmp_path, SpoolUnwritable, "check")
 

@@ -71,7 +71,7 @@ class SpoolFile:
             # SQLite keeps its log beside the file itself, not beside a link to it.
             self.path = path.resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            raise SpoolUnwritable(f"{path} is no path of a file: {error}; give another path") from error
+            raise SpoolUnwritable(f"{str(path)!r} is no path of a file: {error}; give another path") from error
         self._durability = durability
         self._files: dict[Path, tuple[int, int]] = {}
         self._make()

@@ -85,7 +85,7 @@ class Store:
         self.name: str = state[0]
         self.seq: int = state[1]
         self.sent: int = state[2]
-        self.clock = clock(Reading(*state[3:]) if state[1] else None)
+        self.clock = clock(Reading(*state[3:]) if state[4] else None)
         self.changes = Changes()
         self._rows: list[tuple[Any, ...]] = []
 
@@ -98,7 +98,8 @@ class Store:
             with self.file.transaction(durable=durable):
                 yield changes
                 self.flush()
-                if (self.seq, self.sent) != before[:2]:
+                # Commands have their times, too.
+                if durable or (self.seq, self.sent) != before[:2]:
                     self._note()
         except BaseException:
             self._rows.clear()
