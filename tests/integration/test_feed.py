@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import random
 import socket
 import stat
@@ -605,6 +606,27 @@ async def test_a_clock_that_is_set_back_does_not_take_a_station_away(
     assert stage.safe.bodies(StationOffline) == []
 
 
+async def test_an_order_follows_a_station_that_moves(stage: Stage) -> None:
+    """The one it was sent to has just given the station up; the other one has it by then."""
+    one, two = await stage.side("one"), await stage.side("two")
+    await within(one.online("CP1"))
+    moved = asyncio.Event()
+
+    async def gone(order: Order) -> Outcome:
+        await moved.wait()
+        return Outcome(status="refused", code="offline")
+
+    one.told.carry_out = gone
+    asked = asyncio.ensure_future(stage.hub.carry_out(reset("CP1")))
+    await asyncio.sleep(0)
+    await within(two.online("CP1"))
+    moved.set()
+    assert (await within(asked)).status == "accepted"
+    assert len(two.told.orders) == 1
+    two.told.outcome = Outcome(status="refused", code="offline", message="of its own")
+    assert (await within(stage.hub.carry_out(reset("CP1")))).message == "of its own"
+
+
 async def test_stations_of_a_server_that_vanished_are_offline(stage: Stage) -> None:
     one, two = await stage.side("one"), await stage.side("two")
     for number in range(450):
@@ -656,7 +678,7 @@ async def test_orders_are_bounded_and_end(stage: Stage, monkeypatch: pytest.Monk
     side = await stage.side(orders=1)
     await within(side.online("CP1"))
     side.told.outcome = None
-    slow = Order(id="1", station="CP1", action="Reset", payload={}, source="t", timeout=0.05)
+    slow = dataclasses.replace(reset("CP1"), timeout=0.05, expires=time.time())
     waiting = [asyncio.ensure_future(stage.hub.carry_out(slow)) for _ in range(2)]
     await asyncio.sleep(0)
     third = await within(stage.hub.carry_out(slow))

@@ -18,6 +18,7 @@ import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import time
 from typing import Any, Final
 
 from evcore.bus import KINDS, Bus, Event, EventError
@@ -36,6 +37,8 @@ log = logging.getLogger("evcore.feed")
 _HELLO_SECONDS: Final = 5.0
 #: Stations of a vanished process that are published at once.
 _SLICE: Final = 200
+#: Where a station is not, or not any more.
+_AWAY: Final = ("offline", "unknown-station")
 #: Beyond the time an order gives its station: for the way there and back.
 _GRACE_SECONDS: Final = 5.0
 
@@ -44,7 +47,7 @@ _GRACE_SECONDS: Final = 5.0
 class HubOptions:
     """`feeds`: server processes at the same time. `pending`: events of one of them that are being kept before it is not
     read any more. `remembered`: ids of events kept that are known at least. `orders`: at work at the same time.
-    `order_seconds`: longest wait for the outcome of an order that names no time of its own.
+    `order_seconds`: what an order has to get its turn that never expires, and one without a timeout for its answer.
     """
 
     feeds: int = 256
@@ -183,12 +186,22 @@ class Hub:
     # -- orders -------------------------------------------------------------------------------------------------------
 
     async def carry_out(self, order: Order) -> Outcome:
-        home = self._homes.get(order.station)
-        if home is None:
-            return self._nowhere(order.station)
+        peer: _Peer | None = None
+        outcome: Outcome | None = None
+        while True:
+            home = self._homes.get(order.station)
+            if home is None or home.peer is peer:
+                return self._nowhere(order.station) if outcome is None else outcome
+            peer = home.peer
+            outcome = await self._send(peer, order)
+            if outcome.status != "refused" or outcome.code not in _AWAY:
+                return outcome
+            # It may have moved in this very moment: then there is another one to ask.
+
+    async def _send(self, peer: _Peer, order: Order) -> Outcome:
         if self._ordered >= self._options.orders:
             return Outcome(status="refused", code="busy", message=f"{self._ordered} orders are at work already")
-        peer, number = home.peer, next(self._numbers)
+        number = next(self._numbers)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         try:
             frame = encode("order", number, order_json(order))
@@ -197,8 +210,7 @@ class Hub:
         peer.orders[number] = outcome
         self._ordered += 1
         try:
-            limit = self._options.order_seconds if order.timeout is None else order.timeout + _GRACE_SECONDS
-            async with asyncio.timeout(limit):
+            async with asyncio.timeout(self._patience(order)):
                 peer.channel.write((frame,))
                 return await outcome
         except TimeoutError:
@@ -206,6 +218,12 @@ class Hub:
         finally:
             self._ordered -= 1
             peer.orders.pop(number, None)
+
+    def _patience(self, order: Order) -> float:
+        """Until it is its turn, for its answer, and for the way."""
+        most = self._options.order_seconds
+        turn = most if order.expires is None else max(0.0, order.expires - time())
+        return turn + (most if order.timeout is None else order.timeout) + _GRACE_SECONDS
 
     def _nowhere(self, station: str) -> Outcome:
         if self._last(topic_of(StationOffline(station=station, version=""))) is not None:
@@ -235,7 +253,7 @@ class Hub:
     def _hello(self, peer: _Peer, message: list[Any]) -> None:
         kind, version, name = message[:3]
         if kind != "hello":
-            raise ValueError(f"{kind!r} instead of a hello")
+            raise ValueError("its first message is no hello")
         sentence = None
         if version != VERSION:
             sentence = (
