@@ -19,8 +19,8 @@ PATIENCE = 20.0
 def options(*urls: str, **more: Any) -> SessionOptions:
     quick: dict[str, Any] = {
         "identifier": "evcore-test",
-        "backoff_first": 0.02,
-        "backoff_most": 0.2,
+        "backoff_first": 0.01,
+        "backoff_most": 0.05,
         "connect_timeout": 5.0,
         "shuffle": False,
     }

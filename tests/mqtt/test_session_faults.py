@@ -94,11 +94,11 @@ async def test_a_broker_that_says_nothing_is_left_in_time(scheme: str, caplog: p
     """No thread and no socket stays behind; the loop goes on."""
     async with FakeBroker() as broker:
         broker.silent = True
-        given = options(f"{scheme}://127.0.0.1:{broker.port}", connect_timeout=0.15)
+        given = options(f"{scheme}://127.0.0.1:{broker.port}", connect_timeout=0.1)
         threads = threading.active_count()
         async with running(given, MemoryOutbox(), wait=False) as session:
-            await until(lambda: session.counts.failures >= 8)
-            assert session.state.error is not None and "within 0.15 s" in session.state.error
+            await until(lambda: session.counts.failures >= 5)
+            assert session.state.error is not None and "within 0.1 s" in session.state.error
             assert broker.connections <= 1
         await until(lambda: not broker.connections, "a socket is left open")
         assert threading.active_count() <= threads + 6, "the pool of the loop has no more"
