@@ -45,8 +45,16 @@ class Spool:
             done.set_result(None)
 
 
+def mend(file: Path) -> None:
+    """A kill may have torn the last line in two; what it was is not acknowledged and comes again."""
+    if file.exists():
+        whole, newline, _ = file.read_bytes().rpartition(b"\n")
+        file.write_bytes(whole + newline)
+
+
 async def hub(path: Path, file: Path) -> None:
     bus = Bus()
+    mend(file)
     with file.open("ab") as opened:
         bus.attach("#", Spool(opened).take)
         await Hub(path, bus).start()

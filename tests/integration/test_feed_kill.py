@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("feed_process.py")
+_TRANSACTION = re.compile(r"\S{26} transaction\.\S+ \S+\n")
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -35,7 +37,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 def transactions(file: Path) -> Counter[str]:
     """How many times each event is in the hub's file, by its transaction."""
-    return Counter(line.split()[2] for line in file.read_text().splitlines() if " transaction." in line)
+    return Counter(
+        line.split()[2] for line in file.read_text().splitlines(keepends=True) if _TRANSACTION.fullmatch(line)
+    )
 
 
 def test_a_hub_that_is_killed_loses_nothing_it_acknowledged(start: Start, tmp_path: Path) -> None:
