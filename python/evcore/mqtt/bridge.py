@@ -85,7 +85,11 @@ class Bridge:
             self.publisher = Publisher(self._bus, self.spool, self.session, options.publish)
             self.commands = Commands(self.session, self.spool, self._orders, options.commands, self.publisher.topics)
             await self.publisher.attach()
-            await self.commands.start()
+            try:
+                await self.commands.start()
+            except BaseException:
+                await self.publisher.detach()
+                raise
         except BaseException:
             await self.spool.close()
             raise
