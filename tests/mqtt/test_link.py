@@ -13,6 +13,7 @@ import inspect
 import logging
 import re
 import socket
+import struct
 import threading
 import warnings
 from collections.abc import Callable, Coroutine
@@ -197,6 +198,33 @@ def test_on_every_loop_nothing_is_left_behind(mosquitto: Mosquitto, kind: str, v
     before = {thread.name for thread in threading.enumerate()}
     on_a_loop(run, kind)
     assert {thread.name for thread in threading.enumerate()} <= before
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "uvloop"])
+def test_a_connection_that_is_reset_before_connect_is_sent(kind: str) -> None:
+    """The first write fails; nothing may be tied to the socket after it was closed."""
+
+    async def run() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            address = Address.parse(f"mqtt://127.0.0.1:{server.getsockname()[1]}")
+            loop = asyncio.get_running_loop()
+            for _ in range(20):
+                link = Link(options(str(address), connect_timeout=2.0), address, Nobody())
+
+                class Resetting(Dialer):
+                    async def dial(self, address: Address, timeout: float) -> Any:
+                        line = await super().dial(address, timeout)
+                        other, _ = await loop.sock_accept(server)
+                        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                        other.close()
+                        await asyncio.sleep(0.005)
+                        return line
+
+                with pytest.raises(LinkError, match="instead of answering CONNECT"):
+                    await link.open(Resetting(TlsOptions()), None)
+
+    on_a_loop(run, kind)
 
 
 @pytest.mark.parametrize("kind", ["asyncio", "uvloop"])

@@ -3,8 +3,8 @@
 In: settings, a broker's address, packets to send. Out: what the broker granted, packets of the data path as they
 come, how it ended. Refused: a broker that says no or breaks the rules, with LinkError or an `End` of one sentence.
 
-aiomqtt connects (over a socket that `dial` made, so that nothing blocks), ties the socket to the loop, keeps the
-connection alive, subscribes and disconnects. PUBLISH and its acknowledgements go past paho's own tables: those read
+aiomqtt connects (over a socket that `dial` made, so that nothing blocks), subscribes and disconnects; paho keeps the
+connection alive. PUBLISH and its acknowledgements go past paho's own tables: those read
 the socket byte by byte, forget what was in flight with the process, answer PUBREC before anything is durable, and
 take PUBACK's reason for success. Two of paho's methods are replaced on the object for that; tests/mqtt/test_link.py
 says which private names count.
@@ -36,6 +36,7 @@ from evcore.mqtt.address import Address
 from evcore.mqtt.dial import Dialer, Line, LinkError, tls_sentence
 from evcore.mqtt.message import Received
 from evcore.mqtt.session_options import WINDOW_MOST, SessionOptions
+from evcore.mqtt.websocket import WebSocket
 
 __all__ = ["End", "Events", "Granted", "Link", "LinkError"]
 
@@ -48,6 +49,8 @@ _quiet.setLevel(logging.CRITICAL + 1)
 _CHUNK: Final = 65_536
 #: Bytes handed to the socket at a time: what it does not take is copied once for each part that it does take.
 _BATCH: Final = 262_144
+#: Seconds between looks at the connection.
+_TICK: Final = 1.0
 _SUCCESS: Final = MQTTErrorCode.MQTT_ERR_SUCCESS
 
 #: Reason codes of CONNACK (MQTT 5.0 §3.2.2.2; those of 3.1.1 are translated). {0} is the identifier.
@@ -187,6 +190,7 @@ class Link:
         self._granted: Granted | None = None
         self._why: str | None = None
         self._leaving = False
+        self._keeper: asyncio.TimerHandle | None = None
         # Packets for the next batch, their bytes, and those of the batch that paho has.
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -205,9 +209,8 @@ class Link:
             client, paho = self._prepare(line, password)
             self._client, self._paho = client, paho
             client._client_connect()  # sends CONNECT; the socket is there, so that it does not block
-            # What aiomqtt does in a thread is done; and it ties the socket to the loop with the loop's next turn.
+            # What aiomqtt would do in a thread is done.
             client._client_connect = lambda: None  # type: ignore[method-assign]
-            await asyncio.sleep(0)
             entering = asyncio.ensure_future(client.__aenter__())
             first: set[asyncio.Future[Any]] = {entering, self.ended}
             await asyncio.wait(first, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -251,7 +254,9 @@ class Link:
         paho.disable_logger()
         paho.on_connect = partial(self._connected, paho.on_connect)
         paho.on_disconnect = partial(self._disconnected, paho.on_disconnect)
-        # aiomqtt's own come late, because they are made for threads: a writer may be tied after it was untied.
+        # aiomqtt's own come late, because they are made for threads: to a socket that was closed in between, say.
+        paho.on_socket_open = self._opened
+        paho.on_socket_close = self._closed
         paho.on_socket_register_write = self._tie
         paho.on_socket_unregister_write = self._untie
         paho._create_socket = lambda: line  # type: ignore[method-assign]
@@ -321,6 +326,31 @@ class Link:
     def _finish(self, end: End) -> None:
         if not self.ended.done():
             self.ended.set_result(end)
+
+    # The socket and the loop
+
+    def _opened(self, _client: Paho, _data: Any, line: Any) -> None:
+        self.loop.add_reader(line.fileno(), self._readable)
+        self._keeper = self.loop.call_later(_TICK, self._keep)
+
+    def _closed(self, _client: Paho, _data: Any, line: Any) -> None:
+        self.loop.remove_reader(line.fileno())
+        if self._keeper is not None:
+            self._keeper.cancel()
+
+    def _keep(self) -> None:
+        """Pings, and ends a connection whose pings are not answered."""
+        if self._paho is not None and self._paho.loop_misc() == _SUCCESS:
+            self._keeper = self.loop.call_later(_TICK, self._keep)
+
+    def _readable(self) -> None:
+        paho = self._paho
+        while paho is not None:
+            paho.loop_read()
+            line = paho.socket()
+            # What TLS has taken from the socket already, nothing will tell of.
+            if not isinstance(line, ssl.SSLSocket | WebSocket) or not line.pending():
+                return
 
     # Reading
 
