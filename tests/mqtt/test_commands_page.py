@@ -81,7 +81,7 @@ def test_the_defaults_are_those_of_the_page() -> None:
         (options.lifetime, "60 seconds (`--mqtt-command-lifetime`)"),
         (options.longest_lifetime / 86_400, "a day (`--mqtt-command-longest`)"),
         (options.longest_timeout, "at most 300 (`--mqtt-command-timeout`)"),
-        (options.station_queue, "16 commands of this station (`--mqtt-station-queue`)"),
+        (options.station_queue, "64 commands of this station (`--mqtt-station-queue`)"),
         (options.queue, "10,000 of all (`--mqtt-queue`)"),
         (options.answers, "20 messages a second are answered"),
         (options.answers_burst, "200 at once (`--mqtt-answers`"),

@@ -41,8 +41,6 @@ log = logging.getLogger("evcore.bridge")
 
 #: Bytes of a password that are read; a token is some thousand long.
 _SECRET_BYTES: Final = 65_536
-#: A note that is never there.
-_LAST: Final = "last"
 
 
 class Bridging:
@@ -65,9 +63,6 @@ class Bridging:
         """Gives the broker what it can in the time of the settings, says farewell and leaves it."""
         if self._started:
             self._started = False
-            # What stations said last may be on its way to the disk still; a note comes after it.
-            with contextlib.suppress(SpoolError):
-                await self._bridge.spool.note(_LAST, None)
             await self._bridge.stop()
 
     def reload(self) -> None:
@@ -105,6 +100,8 @@ class Bridging:
             "mqtt_published": dict(published.handed_over),
             "mqtt_unpublished": dict(published.dropped),
             "mqtt_expired": {"\t".join(key): count for key, count in spool.dropped.items()},
+            "mqtt_not_kept": {"\t".join(key): count for key, count in spool.refused.items()},
+            "mqtt_spool_fails": {"": int(bridge.spool.trouble is not None)},
             "mqtt_sent": {str(qos): count for qos, count in enumerate(session.sent)},
             "mqtt_acked": {str(qos): count for qos, count in enumerate(session.acked) if qos},
             "mqtt_received": {str(qos): count for qos, count in enumerate(session.received)},
@@ -205,6 +202,8 @@ def bridge_options(settings: MqttSettings) -> BridgeOptions:
                 max_bytes=settings.mqtt_spool_bytes,
                 max_age=settings.mqtt_spool_age,
                 durability=settings.mqtt_durability,
+                memory=settings.mqtt_spool_memory,
+                reserve=settings.mqtt_spool_reserve,
                 commands_kept=settings.mqtt_commands_kept,
             ),
             publish=_publish(settings, node),
@@ -270,6 +269,7 @@ def _publish(settings: MqttSettings, node: str) -> PublishOptions:
         discovery_prefix=settings.mqtt_discovery_prefix,
         grace=settings.mqtt_grace,
         pace=settings.mqtt_pace,
+        values_waiting=settings.mqtt_values_waiting,
     )
 
 

@@ -7,6 +7,7 @@ starts: settings that cannot be, a spool that cannot be opened. A broker that is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,7 +21,7 @@ from evcore.mqtt.message import Received
 from evcore.mqtt.publish import Publisher
 from evcore.mqtt.publish_options import PublishOptions
 from evcore.mqtt.session import Session, SessionOptions
-from evcore.mqtt.spool import SpoolOptions
+from evcore.mqtt.spool import SpoolError, SpoolOptions
 from evcore.mqtt.spool.spool import Spool
 
 __all__ = ["Bridge", "BridgeOptions"]
@@ -102,6 +103,9 @@ class Bridge:
         options = self.options
         await self.commands.stop(options.grace)
         await self.publisher.detach()
+        # What stations said last may be on its way to the disk still, and is not to be sent before.
+        with contextlib.suppress(SpoolError):
+            await self.spool.settled()
         await self.session.stop(options.flush)
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)

@@ -45,7 +45,7 @@ class CommandOptions:
     command_bytes: int = 262_144
     result_bytes: int = 262_144
     #: Commands of one station that may wait, with the one at work; commands of all stations.
-    station_queue: int = 16
+    station_queue: int = 64
     queue: int = 10_000
     #: Answers a second, and at once, to commands that are not carried out or repeated; 0: no limit.
     answers: float = 20.0

@@ -54,6 +54,7 @@ COUNTERS: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "mqtt_published": ("evcore_mqtt_published", ("class",), "Messages handed over, by QoS class."),
     "mqtt_unpublished": ("evcore_mqtt_unpublished", ("class",), "Messages that could not be handed over."),
     "mqtt_expired": ("evcore_mqtt_spool_dropped", ("class", "reason"), "Messages dropped from the spool."),
+    "mqtt_not_kept": ("evcore_mqtt_spool_refused", ("class", "reason"), "Messages the spool did not take."),
     "mqtt_sent": ("evcore_mqtt_sent", ("qos",), "Messages sent to the broker, repetitions included."),
     "mqtt_acked": ("evcore_mqtt_acked", ("qos",), "Messages the broker has acknowledged."),
     "mqtt_repeated": ("evcore_mqtt_repeated", (), "Messages sent once more."),
@@ -82,6 +83,7 @@ GAUGES: Final[dict[str, tuple[str, tuple[str, ...], str]]] = {
     "mqtt_backlog": ("evcore_mqtt_spool_messages", (), "Messages in the spool."),
     "mqtt_backlog_bytes": ("evcore_mqtt_spool_bytes", (), "Their bytes."),
     "mqtt_backlog_age": ("evcore_mqtt_spool_oldest_seconds", (), "Age of the oldest of them."),
+    "mqtt_spool_fails": ("evcore_mqtt_spool_fails", (), "Whether the disk takes nothing at present."),
 }
 
 

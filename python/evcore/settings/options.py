@@ -237,6 +237,8 @@ def _mqtt() -> Iterator[Option]:
     yield Option("mqtt_spool", Path, Path("evcore-mqtt.db"), "File of messages not delivered yet.", "FILE")
     yield Option("mqtt_spool_bytes", int, 1024**3, "Messages it may hold.", "BYTES")
     yield Option("mqtt_spool_age", float, 0.0, "Age at which a message is dropped; 0: never.", "SECONDS")
+    yield Option("mqtt_spool_reserve", int, 16 * 1024**2, "Kept free on its disk: below, it takes no more.", "BYTES")
+    yield Option("mqtt_spool_memory", int, 32 * 1024**2, "Messages held in memory, of all it holds.", "BYTES")
     yield Option(
         "mqtt_durability",
         str,
@@ -271,6 +273,7 @@ def _mqtt() -> Iterator[Option]:
         "mqtt_grace", float, 10.0, "Stations may come back after a restart before they are offline.", "SECONDS"
     )
     yield Option("mqtt_pace", float, 500.0, "Messages per second when all is published again.", "N")
+    yield Option("mqtt_values_waiting", int, 100_000, "Values that may wait for the broker at QoS 0, by topic.", "N")
 
     # What may be commanded.
     yield Option("mqtt_commands", str, (), "Actions clients may ask for, * for any.", "ACTION|STATION:ACTION,…")
@@ -283,7 +286,7 @@ def _mqtt() -> Iterator[Option]:
     )
     yield Option("mqtt_command_bytes", int, 262_144, "Largest command.", "BYTES")
     yield Option("mqtt_result_bytes", int, 262_144, "Largest result with the station's answer in it.", "BYTES")
-    yield Option("mqtt_station_queue", int, 16, "Commands of one station at a time.", "N")
+    yield Option("mqtt_station_queue", int, 64, "Commands of one station at a time.", "N")
     yield Option("mqtt_queue", int, 10_000, "Commands of all stations at a time.", "N")
     yield Option("mqtt_answers", float, 20.0, "Commands refused or repeated with an answer, per second; 0: all.", "N")
     yield Option("mqtt_answers_burst", int, 200, "The same at once.", "N")

@@ -228,6 +228,10 @@ class Spool:
         name = packed(prefix)
         return self._run(lambda store: inbox.notes(store, name), reads=True)
 
+    def settled(self) -> Awaitable[None]:
+        """Done when everything put before is on the disk, or has failed. Raises SpoolError if the disk fails."""
+        return self._run(lambda store: None)
+
     # Inside.
 
     def _begin(self, store: Store) -> None:
