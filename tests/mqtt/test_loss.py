@@ -8,14 +8,17 @@ same for longer, at each QoS, and draws the table of docs/mqtt.md.
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.mqtt.faults.faults import FAULTS, WRONG, Case
-from tests.mqtt.faults.stage import KEEPING, Effort, Stage, play, staged
-from tests.mqtt.faults.subjects import Kind
+from tests.mqtt.faults.stage import KEEPING, Effort, Fault, Stage, play, staged
+from tests.mqtt.faults.subjects import Kind, Setup
 
 EFFORT = Effort(stations=4, messages=40, outage=0.5)
 CASES = {case.name: case for case in FAULTS}
@@ -61,6 +64,25 @@ async def test_at_qos_2_everything_comes_exactly_once(tmp_path: Path, name: str)
 @pytest.mark.parametrize("name", ["broker killed and restarted", "both killed and restarted"])
 async def test_at_qos_1_everything_comes(tmp_path: Path, name: str) -> None:
     await run(tmp_path, name, 1)
+
+
+async def worker_killed(stage: Stage) -> None:
+    """One process of several, with the stations it had; the supervisor starts another one."""
+    for share in (0.25, 0.6):
+        await stage.progress(share)
+        os.kill(stage.subject.workers()[0], signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are found in /proc")
+@pytest.mark.parametrize("fault", [worker_killed, CASES["evcore killed and restarted"].fault], ids=["worker", "all"])
+async def test_with_several_workers_on_one_connection(tmp_path: Path, fault: Fault) -> None:
+    def two(setup: Setup) -> Setup:
+        return replace(setup, settings={"WORKERS": "2"})
+
+    async with staged(tmp_path, "serve", 2, EFFORT, setup=two, witness=2) as stage:
+        figures = await play(stage, fault)
+        assert (figures.lost, figures.duplicated) == (0, 0), f"{figures}\n{stage.said()}"
+        assert (figures.acknowledged, figures.disordered) == (figures.sent, 0), figures
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,11 @@ class Subject(Process):
         self.folder = folder
         self.port = port
 
+    def workers(self) -> list[int]:
+        """Process ids of its workers, in the order in which they were started."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(child) for child in children if b"evcore.cli.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
 
 def _plain(name: str, folder: Path, setup: Setup) -> Subject:
     port = free_port()
