@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+import contextlib
 
 import pytest
 from hypothesis import given, settings
@@ -14,52 +13,11 @@ from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
 from evcore.mqtt.address import Address
-from evcore.mqtt.websocket import WebSocket, WebSocketError, accepted, request
-
-
-class Line:
-    """A socket of a test: gives `pieces`, takes `room` bytes at a time, then nothing for once."""
-
-    def __init__(self, pieces: list[bytes], room: int = 1 << 30) -> None:
-        self.pieces = pieces
-        self.sent = bytearray()
-        self.room = room
-        self.blocked = False
-
-    def recv(self, size: int) -> bytes:
-        if not self.pieces:
-            raise BlockingIOError
-        piece = self.pieces.pop(0)
-        if len(piece) > size:
-            self.pieces.insert(0, piece[size:])
-        return piece[:size]
-
-    def send(self, data: bytes | bytearray) -> int:
-        self.blocked = not self.blocked
-        if self.room < 1 << 30 and self.blocked:
-            raise BlockingIOError
-        self.sent += data[: self.room]
-        return min(len(data), self.room)
-
-
-def web(line: Line, rest: bytes = b"") -> WebSocket:
-    return WebSocket(line, rest)  # type: ignore[arg-type]
+from evcore.mqtt.websocket import Frames, WebSocketError, answered, framed, request
 
 
 def frame(opcode: Opcode, data: bytes, *, fin: bool = True, mask: bool = False) -> bytes:
     return Frame(opcode, data, fin).serialize(mask=mask)
-
-
-def drain(socket: WebSocket, size: int = 65_536) -> bytes:
-    found = bytearray()
-    while True:
-        try:
-            data = socket.recv(size)
-        except BlockingIOError:
-            return bytes(found)
-        if not data:
-            return bytes(found)
-        found += data
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -76,9 +34,9 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
         st.tuples(st.sampled_from(["data", "parts", "ping", "pong", "empty"]), st.binary(max_size=200)), max_size=6
     ),
     st.lists(st.integers(1, 50), min_size=1),
-    st.integers(1, 300),
+    st.booleans(),
 )
-def test_what_comes_is_unframed(frames: list[tuple[str, bytes]], sizes: list[int], size: int) -> None:
+def test_what_comes_is_unframed(frames: list[tuple[str, bytes]], sizes: list[int], take: bool) -> None:
     stream, expected, pings = b"", b"", []
     for kind, data in frames:
         if kind == "data":
@@ -96,9 +54,14 @@ def test_what_comes_is_unframed(frames: list[tuple[str, bytes]], sizes: list[int
             stream += frame(Opcode.PING if kind == "ping" else Opcode.PONG, data[:125])
             if kind == "ping":
                 pings.append(data[:125])
-    line = Line(cut(stream, sizes))
-    assert drain(web(line), size) == expected
-    assert unframed(bytes(line.sent)) == [(Opcode.PONG, ping) for ping in pings]
+    web, got, replies = Frames(), b"", b""
+    for piece in cut(stream, sizes):
+        got += web.feed(piece)
+        if take:
+            replies += bytes(web.replies)
+            web.replies.clear()
+    assert got == expected
+    assert unframed(replies + bytes(web.replies)) == [(Opcode.PONG, ping) for ping in pings]
 
 
 def unframed(data: bytes) -> list[tuple[Opcode, bytes]]:
@@ -108,55 +71,22 @@ def unframed(data: bytes) -> list[tuple[Opcode, bytes]]:
     return [(event.opcode, bytes(event.data)) for event in server.events_received() if isinstance(event, Frame)]
 
 
-@given(st.lists(st.binary(min_size=1, max_size=300), max_size=5), st.integers(1, 60))
-def test_what_is_sent_is_framed_and_masked(messages: list[bytes], room: int) -> None:
-    line = Line([], room)
-    socket = web(line)
-    for message in messages:
-        while True:
-            try:
-                assert socket.send(message) == len(message)
-                break
-            except BlockingIOError:
-                continue
-    assert unframed(bytes(line.sent)) == [(Opcode.BINARY, message) for message in messages]
+@given(st.lists(st.binary(max_size=300), max_size=5))
+def test_what_is_sent_is_framed_and_masked(messages: list[bytes]) -> None:
+    assert unframed(b"".join(map(framed, messages))) == [(Opcode.BINARY, message) for message in messages]
 
 
 @pytest.mark.parametrize("size", [125, 126, 65_535, 65_536, 300_000])
 def test_frames_of_all_sizes(size: int) -> None:
-    line = Line([])
-    web(line).send(bytes(size))
-    assert unframed(bytes(line.sent)) == [(Opcode.BINARY, bytes(size))]
-    assert len(drain(web(Line([frame(Opcode.BINARY, bytes(size))])))) == size
-
-
-def test_a_ping_does_not_break_into_a_frame_that_is_half_sent() -> None:
-    line = Line([frame(Opcode.PING, b"p")], room=7)
-    socket = web(line)
-    with pytest.raises(BlockingIOError):
-        socket.send(b"x" * 50)
-    drain(socket)
-    while True:
-        try:
-            socket.send(b"x" * 50)
-            break
-        except BlockingIOError:
-            continue
-    while True:
-        try:
-            socket.send(b"y")
-            break
-        except BlockingIOError:
-            continue
-    assert unframed(bytes(line.sent)) == [(Opcode.BINARY, b"x" * 50), (Opcode.PONG, b"p"), (Opcode.BINARY, b"y")]
+    assert unframed(framed(bytes(size))) == [(Opcode.BINARY, bytes(size))]
+    assert Frames().feed(frame(Opcode.BINARY, bytes(size))) == bytes(size)
 
 
 def test_close_is_the_end() -> None:
-    socket = web(
-        Line([frame(Opcode.BINARY, b"last") + frame(Opcode.CLOSE, b"\x03\xe8") + frame(Opcode.BINARY, b"more")])
-    )
-    assert drain(socket) == b"last"
-    assert socket.recv(10) == b""
+    web = Frames()
+    stream = frame(Opcode.BINARY, b"last") + frame(Opcode.CLOSE, b"\x03\xe8") + frame(Opcode.BINARY, b"more")
+    assert web.feed(stream) == b"last" and web.closed
+    assert web.feed(frame(Opcode.BINARY, b"more")) == b""
 
 
 @pytest.mark.parametrize(
@@ -172,18 +102,18 @@ def test_close_is_the_end() -> None:
 )
 def test_frames_a_broker_may_not_send(raw: bytes) -> None:
     with pytest.raises(WebSocketError):
-        drain(web(Line([raw])))
+        Frames().feed(raw)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_give_data_or_an_error_and_keep_nothing(data: bytes) -> None:
-    line = Line(cut(data, [7]))
-    socket = web(line)
+    web = Frames()
     try:
-        drain(socket)
+        for piece in cut(data, [7]):
+            web.feed(piece)
     except WebSocketError:
         return
-    assert len(socket._raw) < 14 or socket._closed
+    assert len(web._raw) + len(web._control) < 140 or web.closed
 
 
 def answer(data: bytes) -> bytes:
@@ -195,36 +125,22 @@ def answer(data: bytes) -> bytes:
     return b"".join(server.data_to_send())
 
 
-def reader(*pieces: bytes) -> Any:
-    left = list(pieces)
-
-    async def read() -> bytes:
-        return left.pop(0) if left else b""
-
-    return read
-
-
 def test_the_handshake_is_one_that_a_server_takes() -> None:
     for url in ("ws://h:8083/mqtt", "ws://[::1]/x"):
         asked, key = request(Address.parse(url))
         said = answer(asked)
         assert b"101" in said
-        for size in (1, 7, 4096):
-            assert asyncio.run(accepted(reader(*cut(said + b"rest", [size])), key))[:4] in (
-                b"",
-                b"r",
-                b"rest",
-                b"re",
-                b"res",
-            )
+        for size in range(len(said)):
+            assert answered(said[:size], key) is None
+        assert answered(said, key) == b""
+        assert answered(said + b"rest", key) == b"rest"
         with pytest.raises(WebSocketError, match="not one"):
-            asyncio.run(accepted(reader(said), key[::-1]))
+            answered(said, key[::-1])
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        (b"", "ended"),
         (b"HTTP/1.1 404 Not Found\r\n\r\n", "404"),
         (b"SSH-2.0\r\n\r\n", "HTTP"),
         (b"HTTP/1.1\r\n\r\n", "HTTP"),
@@ -234,11 +150,11 @@ def test_the_handshake_is_one_that_a_server_takes() -> None:
 )
 def test_answers_that_are_no_handshake(said: bytes, why: str) -> None:
     with pytest.raises(WebSocketError, match=why):
-        asyncio.run(accepted(reader(*cut(said, [4096])), "key"))
+        answered(said, "key")
 
 
 @settings(max_examples=50)
 @given(st.binary(max_size=300))
 def test_any_answer_is_taken_or_refused(said: bytes) -> None:
-    with pytest.raises(WebSocketError):
-        asyncio.run(accepted(reader(b"HTTP/1.1 101 " + said), "key"))
+    with contextlib.suppress(WebSocketError):
+        assert answered(b"HTTP/1.1 101 " + said, "key") is None

@@ -1,7 +1,7 @@
-"""From an address to a socket that is ready for CONNECT: name, TCP, TLS, WebSocket. Nothing of it blocks the loop,
+"""From an address to a connection that is ready for CONNECT: name, TCP, TLS, WebSocket. Nothing of it blocks the loop,
 and all of it ends when it is cancelled.
 
-In: an address, TLS settings. Out: a non-blocking socket, or LinkError with one sentence for the log that says what is
+In: an address, TLS settings. Out: a `Line`, or LinkError with one sentence for the log that says what is
 wrong and shows no secret.
 """
 
@@ -12,19 +12,18 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Any, Final, cast
 
 from evcore.mqtt.address import Address
 from evcore.mqtt.session_options import TlsOptions
-from evcore.mqtt.websocket import WebSocket, WebSocketError, accepted, request
+from evcore.mqtt.websocket import Frames, WebSocketError, answered, framed, request
 from evcore.net.tls import KeyPair, TlsError, client_context
 
 __all__ = ["Dialer", "Line", "LinkError", "tls_sentence"]
 
-Line: TypeAlias = socket.socket | ssl.SSLSocket | WebSocket
-_Family: TypeAlias = tuple[int, Any]
-
-_CHUNK: Final = 4096
+#: Bytes waiting for the socket above which pings are not answered: who asks without reading gets no memory of ours.
+_PONGS: Final = 65_536
 
 #: OpenSSL's verification errors worth words of their own (X509_V_ERR_*).
 _CERTIFICATE: Final = {
@@ -82,41 +81,103 @@ def _context(options: TlsOptions) -> ssl.SSLContext:
     return context
 
 
-async def _ready(line: socket.socket | ssl.SSLSocket, *, write: bool) -> None:
-    """Waits until the socket can be read, or written."""
-    loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    number = line.fileno()
+class Line(asyncio.Protocol):
+    """A connection of the loop's own kind, in the clothes of a socket for paho: what it sends goes out at once or waits
+    in the transport. Sockets tied to a loop by their number would do, but uvloop never tells of one that was reset.
+    """
 
-    def wake() -> None:
-        if not ready.done():
-            ready.set_result(None)
+    def __init__(self, opening: str | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        #: Done when the connection is over, with the reason if there is one.
+        self.lost: asyncio.Future[Exception | None] = loop.create_future()
+        #: Done when the WebSocket is open.
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self._key = opening
+        self._frames = None if opening is None else Frames()
+        self._taker: Callable[[bytes], None] | None = None
+        self._early = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._error: Exception | None = None
 
-    (loop.add_writer if write else loop.add_reader)(number, wake)
-    try:
-        await ready
-    finally:
-        (loop.remove_writer if write else loop.remove_reader)(number)
+    def listen(self, taker: Callable[[bytes], None]) -> None:
+        """`taker` gets what comes."""
+        self._taker = taker
+        if self._early:
+            taker(bytes(self._early))
+            self._early.clear()
 
+    @property
+    def waiting(self) -> int:
+        """Bytes the socket has not taken yet."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
-async def _read(line: socket.socket | ssl.SSLSocket) -> bytes:
-    while True:
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        frames = self._frames
         try:
-            return line.recv(_CHUNK)
-        except (BlockingIOError, ssl.SSLWantReadError):
-            await _ready(line, write=False)
-        except ssl.SSLWantWriteError:
-            await _ready(line, write=True)
+            if self._key is not None:
+                self._early += data
+                rest = answered(self._early, self._key)
+                if rest is None:
+                    return
+                self._key = None
+                self._early.clear()
+                self.opened.set_result(None)
+                data = rest
+            if frames is not None:
+                data = frames.feed(data)
+                if frames.replies and self.waiting < _PONGS:
+                    self._put(bytes(frames.replies))
+                frames.replies.clear()
+                if frames.closed:
+                    self.close()
+        except WebSocketError as error:
+            self._error = error
+            self.abort()
+            return
+        if not data:
+            return
+        if self._taker is None:
+            self._early += data
+        else:
+            self._taker(data)
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost.set_result(self._error or exc)
 
-async def _write(line: socket.socket | ssl.SSLSocket, data: bytes) -> None:
-    while data:
-        try:
-            data = data[line.send(data) :]
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            await _ready(line, write=True)
-        except ssl.SSLWantReadError:
-            await _ready(line, write=False)
+    def _put(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def raw(self, data: bytes) -> None:
+        """Past the WebSocket."""
+        self._put(data)
+
+    # What paho takes for a socket
+
+    def send(self, data: bytes | bytearray) -> int:
+        self._put(bytes(data) if self._frames is None else framed(bytes(data)))
+        return len(data)
+
+    def recv(self, _size: int) -> bytes:
+        raise BlockingIOError
+
+    def close(self) -> None:
+        """What waits goes out first."""
+        if self._transport is not None and not self.lost.done():
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None and not self.lost.done():
+            self._transport.abort()
+
+    def fileno(self) -> int:
+        return -1
+
+    def setblocking(self, _flag: bool) -> None:
+        """It never blocks."""
 
 
 class Dialer:
@@ -124,7 +185,7 @@ class Dialer:
 
     def __init__(self, tls: TlsOptions) -> None:
         self._tls = tls
-        self._lookups: dict[tuple[str, int], asyncio.Future[list[_Family]]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Future[list[str]]] = {}
 
     async def dial(self, address: Address, timeout: float) -> Line:
         """Raises LinkError, also when it takes longer than `timeout` seconds."""
@@ -135,56 +196,70 @@ class Dialer:
             raise LinkError(f"no connection within {timeout:g} s") from None
 
     async def _dial(self, address: Address, timeout: float) -> Line:
-        line: socket.socket | ssl.SSLSocket = await self._connect(address, timeout)
-        try:
-            if address.tls:
-                line = await self._secure(line, address.host)
-            if not address.websocket:
-                return line
-            opening, key = request(address)
+        context = None
+        if address.tls:
             try:
-                await _write(line, opening)
-                return WebSocket(line, await accepted(lambda: _read(line), key))
-            except ssl.SSLError as error:
-                raise LinkError(tls_sentence(error)) from None
-            except WebSocketError as error:
+                # The files are read anew for each connection: certificates are renewed while the program runs.
+                context = await asyncio.to_thread(_context, self._tls)
+            except TlsError as error:
                 raise LinkError(str(error)) from None
-            except OSError:
-                raise LinkError("the connection ended during the WebSocket handshake") from None
+        if not address.websocket:
+            return await self._connect(address, timeout, context, None)
+        opening, key = request(address)
+        line = await self._connect(address, timeout, context, key)
+        try:
+            line.raw(opening)
+            first: set[asyncio.Future[Any]] = {line.opened, line.lost}
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if not line.opened.done():
+                reason = line.lost.result()
+                if isinstance(reason, WebSocketError):
+                    raise LinkError(str(reason))
+                if isinstance(reason, ssl.SSLError):
+                    raise LinkError(tls_sentence(reason))
+                raise LinkError("the connection ended during the WebSocket handshake")
         except BaseException:
-            line.close()
+            line.abort()
             raise
+        return line
 
-    async def _connect(self, address: Address, timeout: float) -> socket.socket:
+    async def _connect(self, address: Address, timeout: float, context: ssl.SSLContext | None, key: str | None) -> Line:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         found = await self._resolve(address.host, address.port)
-        problem: OSError = TimeoutError()
-        for index, (family, where) in enumerate(found):
-            line = socket.socket(family, socket.SOCK_STREAM)
+        problem: Exception = TimeoutError()
+        for index, host in enumerate(found):
+            # One address that swallows packets must leave time for the next one.
+            left = max(0.01, (end - loop.time()) / (len(found) - index))
             try:
-                line.setblocking(False)
-                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                # One address that swallows packets must leave time for the next one.
-                async with asyncio.timeout((end - loop.time()) / (len(found) - index)):
-                    await loop.sock_connect(line, where)
+                async with asyncio.timeout(left):
+                    _, line = await loop.create_connection(
+                        lambda: Line(key),
+                        host,
+                        address.port,
+                        ssl=context,
+                        server_hostname=address.host if context is not None else None,
+                        ssl_handshake_timeout=timeout if context is not None else None,
+                    )
                 return line
-            except OSError as error:
-                line.close()
+            except ssl.SSLError as error:
+                raise LinkError(tls_sentence(error)) from None
+            except (ConnectionResetError, ConnectionAbortedError, BrokenPipeError) as error:
+                if context is not None:
+                    raise LinkError("the broker ended the connection during the TLS handshake") from None
                 problem = error
-            except BaseException:
-                line.close()
-                raise
+            except OSError as error:
+                problem = error
         if isinstance(problem, ConnectionRefusedError):
             raise LinkError("nobody listens there")
         if isinstance(problem, TimeoutError):
             raise LinkError(f"no connection within {timeout:g} s")
-        raise LinkError(f"no connection: {problem.strerror or type(problem).__name__}")
+        raise LinkError(f"no connection: {getattr(problem, 'strerror', None) or type(problem).__name__}")
 
-    async def _resolve(self, host: str, port: int) -> list[_Family]:
+    async def _resolve(self, host: str, port: int) -> list[str]:
+        """IP addresses."""
         with contextlib.suppress(ValueError):
-            number = ipaddress.ip_address(host)
-            return [(socket.AF_INET if number.version == 4 else socket.AF_INET6, (host, port))]
+            return [str(ipaddress.ip_address(host))]
         lookup = self._lookups.get((host, port))
         if lookup is None:
             lookup = asyncio.ensure_future(self._look_up(host, port))
@@ -196,41 +271,12 @@ class Dialer:
         except (OSError, UnicodeError):
             raise LinkError("the name cannot be resolved") from None
 
-    def _looked_up(self, host: str, port: int, lookup: asyncio.Future[list[_Family]]) -> None:
+    def _looked_up(self, host: str, port: int, lookup: asyncio.Future[list[str]]) -> None:
         del self._lookups[host, port]
         if not lookup.cancelled():
             lookup.exception()
 
-    async def _look_up(self, host: str, port: int) -> list[_Family]:
+    async def _look_up(self, host: str, port: int) -> list[str]:
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        return [(family, where) for family, _, _, _, where in found]
-
-    async def _secure(self, line: socket.socket, host: str) -> ssl.SSLSocket:
-        try:
-            # The files are read anew for each connection: certificates are renewed while the program runs.
-            context = await asyncio.to_thread(_context, self._tls)
-        except TlsError as error:
-            raise LinkError(str(error)) from None
-        try:
-            secure = context.wrap_socket(line, server_hostname=host, do_handshake_on_connect=False)
-        except (ValueError, OSError) as error:
-            raise LinkError(f"TLS failed: {error}") from None
-        try:
-            while True:
-                try:
-                    secure.do_handshake()
-                    return secure
-                except ssl.SSLWantReadError:
-                    await _ready(secure, write=False)
-                except ssl.SSLWantWriteError:
-                    await _ready(secure, write=True)
-        except ssl.SSLError as error:
-            secure.close()
-            raise LinkError(tls_sentence(error)) from None
-        except OSError:
-            secure.close()
-            raise LinkError("the broker ended the connection during the TLS handshake") from None
-        except BaseException:
-            secure.close()
-            raise
+        return [str(where[0]) for *_, where in found]

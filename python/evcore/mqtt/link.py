@@ -3,11 +3,11 @@
 In: settings, a broker's address, packets to send. Out: what the broker granted, packets of the data path as they
 come, how it ended. Refused: a broker that says no or breaks the rules, with LinkError or an `End` of one sentence.
 
-aiomqtt connects (over a socket that `dial` made, so that nothing blocks), subscribes and disconnects; paho keeps the
-connection alive. PUBLISH and its acknowledgements go past paho's own tables: those read
-the socket byte by byte, forget what was in flight with the process, answer PUBREC before anything is durable, and
-take PUBACK's reason for success. Two of paho's methods are replaced on the object for that; tests/mqtt/test_link.py
-says which private names count.
+aiomqtt connects (over the connection that `dial` made, so that nothing blocks), subscribes and disconnects; paho
+keeps the connection alive. PUBLISH and its acknowledgements go past both: they read a socket byte by byte, forget
+what was in flight with the process, answer PUBREC before anything is durable, and take PUBACK's reason for success.
+What comes is cut into packets here, and those that are not of the data path are put before paho;
+tests/mqtt/test_link.py says which private names count.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from evcore.mqtt.address import Address
 from evcore.mqtt.dial import Dialer, Line, LinkError, tls_sentence
 from evcore.mqtt.message import Received
 from evcore.mqtt.session_options import WINDOW_MOST, SessionOptions
-from evcore.mqtt.websocket import WebSocket
+from evcore.mqtt.websocket import WebSocketError
 
 __all__ = ["End", "Events", "Granted", "Link", "LinkError"]
 
@@ -46,9 +46,8 @@ log = logging.getLogger("evcore.mqtt")
 _quiet = logging.getLogger("evcore.mqtt.library")
 _quiet.setLevel(logging.CRITICAL + 1)
 
-_CHUNK: Final = 65_536
-#: Bytes handed to the socket at a time: what it does not take is copied once for each part that it does take.
-_BATCH: Final = 262_144
+#: Bytes waiting for the socket above which nothing more is answered: who asks without reading gets no memory of ours.
+_ANSWERS: Final = 64 * 1024 * 1024
 #: Seconds between looks at the connection.
 _TICK: Final = 1.0
 _SUCCESS: Final = MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -187,14 +186,13 @@ class Link:
         self._splitter = packet.Splitter(options.receive_bytes)
         self._client: aiomqtt.Client | None = None
         self._paho: Paho | None = None
+        self._line: Line | None = None
         self._granted: Granted | None = None
-        self._why: str | None = None
         self._leaving = False
         self._keeper: asyncio.TimerHandle | None = None
-        # Packets for the next batch, their bytes, and those of the batch that paho has.
+        # Packets for the next batch, and their bytes.
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._handed = 0
         self._flushing = False
         self.identifiers: Iterator[int] = itertools.cycle(range(WINDOW_MOST + 1, 65_536))
 
@@ -204,13 +202,17 @@ class Link:
         start = self.loop.time()
         line = await dialer.dial(self.address, options.connect_timeout)
         left = max(0.1, options.connect_timeout - (self.loop.time() - start))
+        self._line = line
         entering = None
         try:
             client, paho = self._prepare(line, password)
             self._client, self._paho = client, paho
-            client._client_connect()  # sends CONNECT; the socket is there, so that it does not block
+            client._client_connect()  # sends CONNECT; the connection is there, so that it does not block
             # What aiomqtt would do in a thread is done.
             client._client_connect = lambda: None  # type: ignore[method-assign]
+            line.listen(self._take)
+            line.lost.add_done_callback(self._lost)
+            self._keeper = self.loop.call_later(_TICK, self._keep)
             entering = asyncio.ensure_future(client.__aenter__())
             first: set[asyncio.Future[Any]] = {entering, self.ended}
             await asyncio.wait(first, timeout=left, return_when=asyncio.FIRST_COMPLETED)
@@ -224,7 +226,6 @@ class Link:
                 entering.cancel()
                 await asyncio.wait({entering})
             self.close()
-            line.close()
             raise
 
     def _prepare(self, line: Line, password: str | None) -> tuple[aiomqtt.Client, Paho]:
@@ -254,13 +255,10 @@ class Link:
         paho.disable_logger()
         paho.on_connect = partial(self._connected, paho.on_connect)
         paho.on_disconnect = partial(self._disconnected, paho.on_disconnect)
-        # aiomqtt's own come late, because they are made for threads: to a socket that was closed in between, say.
-        paho.on_socket_open = self._opened
-        paho.on_socket_close = self._closed
-        paho.on_socket_register_write = self._tie
-        paho.on_socket_unregister_write = self._untie
+        # paho writes when it has something, and the line takes all of it.
+        paho.on_socket_open = paho.on_socket_close = None
+        paho.on_socket_register_write = paho.on_socket_unregister_write = None
         paho._create_socket = lambda: line  # type: ignore[method-assign]
-        paho._packet_read = self._read  # type: ignore[method-assign]
         paho._mid_generate = self.identifiers.__next__  # type: ignore[method-assign]
         return client, paho
 
@@ -314,60 +312,26 @@ class Link:
             self._finish(End("closed"))
         elif reason.value == _KEEPALIVE:
             self._finish(End(f"the broker has been silent for {client.keepalive} s"))
-        elif self._why is not None:
-            self._finish(End(self._why))
-        elif self._granted is None:
-            version = "5" if self._five else "3.1.1"
-            sentence = f"the broker ended the connection instead of answering CONNECT (does it speak MQTT {version}?)"
-            self._finish(End(sentence, broker=True))
         else:
-            self._finish(End("the broker closed the connection", broker=True))
+            self._finish(End("the connection was closed"))
 
     def _finish(self, end: End) -> None:
         if not self.ended.done():
             self.ended.set_result(end)
 
-    # The socket and the loop
-
-    def _opened(self, _client: Paho, _data: Any, line: Any) -> None:
-        self.loop.add_reader(line.fileno(), self._readable)
-        self._keeper = self.loop.call_later(_TICK, self._keep)
-
-    def _closed(self, _client: Paho, _data: Any, line: Any) -> None:
-        self.loop.remove_reader(line.fileno())
-        if self._keeper is not None:
-            self._keeper.cancel()
+    # Reading
 
     def _keep(self) -> None:
         """Pings, and ends a connection whose pings are not answered."""
-        if self._paho is not None and self._paho.loop_misc() == _SUCCESS:
+        if self._paho is not None and not self.ended.done():
+            self._paho.loop_misc()
             self._keeper = self.loop.call_later(_TICK, self._keep)
 
-    def _readable(self) -> None:
+    def _take(self, data: bytes) -> None:
+        """What the broker sent."""
         paho = self._paho
-        while paho is not None:
-            paho.loop_read()
-            line = paho.socket()
-            # What TLS has taken from the socket already, nothing will tell of.
-            if not isinstance(line, ssl.SSLSocket | WebSocket) or not line.pending():
-                return
-
-    # Reading
-
-    def _read(self) -> MQTTErrorCode:
-        """In place of paho's `_packet_read`: everything the socket has, and the packets in it."""
-        paho = self._paho
-        assert paho is not None
-        try:
-            data = paho._sock_recv(_CHUNK)
-        except BlockingIOError:
-            return MQTTErrorCode.MQTT_ERR_AGAIN
-        except OSError as error:
-            if isinstance(error, ssl.SSLError):
-                self._why = tls_sentence(error)
-            return MQTTErrorCode.MQTT_ERR_CONN_LOST
-        if not data:
-            return MQTTErrorCode.MQTT_ERR_CONN_LOST
+        if paho is None or self.ended.done():
+            return
         try:
             for found in self._splitter.feed(data):
                 if isinstance(found, packet.Oversize):
@@ -380,21 +344,33 @@ class Link:
                     rest["remaining_length"], rest["pos"] = len(body), 0
                     code = paho._packet_handle()
                     rest["command"] = 0
-                    if code != _SUCCESS:
-                        self._why = None if self._granted is None else "the broker sent a packet out of place"
-                        return code
+                    if code != _SUCCESS and not self.ended.done():
+                        self.fail("the broker sent a packet out of place" if self._granted else self._unanswered())
                 if self.ended.done():
-                    return _SUCCESS
+                    return
         except (packet.Malformed, MQTTException) as error:
-            self._why = f"the broker sent what is no MQTT: {error}"
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+            self.fail(f"the broker sent what is no MQTT: {error}")
+            return
         except Exception:
-            # Ours to repair; the loop would call a reader that raises again and again.
             log.exception("a packet of the broker could not be handled")
-            self._why = "a packet of the broker could not be handled"
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+            self.fail("a packet of the broker could not be handled")
+            return
         self._events.settled()
-        return _SUCCESS
+
+    def _unanswered(self) -> str:
+        version = "5" if self._five else "3.1.1"
+        return f"the broker ended the connection instead of answering CONNECT (does it speak MQTT {version}?)"
+
+    def _lost(self, lost: asyncio.Future[Exception | None]) -> None:
+        error = lost.result()
+        if isinstance(error, ssl.SSLError):
+            self._finish(End(tls_sentence(error)))
+        elif isinstance(error, WebSocketError):
+            self._finish(End(str(error)))
+        elif self._granted is None:
+            self._finish(End(self._unanswered(), broker=True))
+        else:
+            self._finish(End("the broker closed the connection", broker=True))
 
     def _handled(self, kind: int, header: int, body: bytes | bytearray) -> bool:
         """False: it is one of those that paho handles."""
@@ -414,6 +390,8 @@ class Link:
             self._events.completed(mid, code)
         else:
             # PUBREL. Nothing here subscribes at QoS 2, but a session from before may have.
+            if self.behind > _ANSWERS:
+                raise packet.Malformed("more than is read")
             self.write(packet.answer(packet.PUBCOMP, mid))
         return True
 
@@ -439,58 +417,22 @@ class Link:
     @property
     def behind(self) -> int:
         """Bytes that the socket has not taken yet."""
-        return self._out_bytes + self._handed
+        return self._out_bytes + (0 if self._line is None else self._line.waiting)
 
     def write(self, data: bytes) -> None:
         """A whole packet; goes out with the others of this turn of the loop."""
         self._out.append(data)
         self._out_bytes += len(data)
-        if not self._flushing and not self._handed:
+        if not self._flushing:
             self._flushing = True
             self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False
-        paho = self._paho
-        if paho is None or not self._out or self.ended.done() or paho.want_write():
-            return  # `_untie` comes back here
-        self._hand(_BATCH)
-        with contextlib.suppress(OSError):
-            paho.loop_write()
-
-    def _hand(self, most: int) -> None:
-        """Gives packets to paho, one piece for all of them."""
-        assert self._paho is not None
-        out = self._out
-        if self._out_bytes <= most:
-            data = b"".join(out)
-            out.clear()
-        else:
-            size = count = 0
-            while count < len(out) and (not count or size + len(out[count]) <= most):
-                size += len(out[count])
-                count += 1
-            data = b"".join(out[:count])
-            del out[:count]
-        self._out_bytes -= len(data)
-        self._handed += len(data)
-        # Which packet it says it is only matters to paho for PUBLISH and DISCONNECT.
-        self._paho._packet_queue(packet.PUBACK, data, 0, 1)
-
-    def _tie(self, _client: Paho, _data: Any, line: Any) -> None:
-        self.loop.add_writer(line.fileno(), self._writable)
-
-    def _untie(self, _client: Paho, _data: Any, line: Any) -> None:
-        self.loop.remove_writer(line.fileno())
-        self._handed = 0
-        if self._out and not self._flushing:
-            self._flushing = True
-            self.loop.call_soon(self._flush)
-
-    def _writable(self) -> None:
-        if self._paho is not None:
-            with contextlib.suppress(OSError):
-                self._paho.loop_write()
+        if self._line is not None and self._out and not self.ended.done():
+            self._line.send(b"".join(self._out))
+        self._out.clear()
+        self._out_bytes = 0
 
     # Subscriptions
 
@@ -520,12 +462,13 @@ class Link:
         """Sends what waits, then DISCONNECT: the broker keeps its will to itself."""
         if self._client is None or self.ended.done():
             return
+        self._flush()
         self._leaving = True
-        if self._out:
-            self._hand(self._out_bytes)
         with contextlib.suppress(TimeoutError, aiomqtt.MqttError):
             async with asyncio.timeout(timeout):
                 await self._client.__aexit__(None, None, None)
+                if self._line is not None:
+                    await asyncio.shield(self._line.lost)  # what waits goes out before it ends
         self.close()
 
     def fail(self, sentence: str) -> None:
@@ -534,9 +477,13 @@ class Link:
         self.close()
 
     def close(self) -> None:
+        self._finish(End("closed"))
+        if self._keeper is not None:
+            self._keeper.cancel()
         if self._paho is not None:
             self._paho._sock_close()
-        self._finish(End("closed"))
+        if self._line is not None:
+            self._line.abort()
 
 
 def _value(code: ReasonCode | int) -> int:

@@ -1,8 +1,8 @@
-"""MQTT over WebSocket (RFC 6455; MQTT 5.0 §6): a socket that frames what is sent and unframes what comes.
+"""MQTT over WebSocket (RFC 6455; MQTT 5.0 §6). Without I/O.
 
-In: a connected socket, with or without TLS, and an address. Out: the same as a socket of MQTT bytes. Refused, with
+In: an address, MQTT bytes to send, whatever bytes come. Out: the opening handshake, frames, MQTT bytes. Refused, with
 WebSocketError of one sentence: answers that are no WebSocket, frames a broker may not send. Nothing is kept but the
-rest of a header: a frame is handed on as it comes, however large it says it is.
+rest of a header and a control frame: MQTT is handed on as it comes, however large its frame says it is.
 """
 
 from __future__ import annotations
@@ -10,21 +10,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-import socket
-import ssl
 import struct
-from collections.abc import Awaitable, Callable
 from typing import Final
 
 from evcore.mqtt.address import Address
 
-__all__ = ["WebSocket", "WebSocketError", "accepted", "request"]
+__all__ = ["Frames", "WebSocketError", "answered", "framed", "request"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: Bytes of the answer to the handshake.
 HEADER_MOST: Final = 16_384
-#: Bytes of control frames waiting to be sent.
-_CONTROL_MOST: Final = 4096
 
 _CONTINUATION: Final = 0
 _BINARY: Final = 2
@@ -54,16 +49,13 @@ def request(address: Address) -> tuple[bytes, str]:
     return "\r\n".join(lines).encode(), key
 
 
-async def accepted(read: Callable[[], Awaitable[bytes]], key: str) -> bytes:
-    """Reads the answer; returns what came after it. Raises WebSocketError."""
-    data = bytearray()
-    while (end := data.find(b"\r\n\r\n")) < 0:
+def answered(data: bytes | bytearray, key: str) -> bytes | None:
+    """What came after the answer to the handshake; None while it is not all there. Raises WebSocketError."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
         if len(data) > HEADER_MOST:
             raise WebSocketError("the answer to the WebSocket handshake does not end")
-        chunk = await read()
-        if not chunk:
-            raise WebSocketError("the connection ended during the WebSocket handshake")
-        data += chunk
+        return None
     status, *lines = bytes(data[:end]).decode("latin-1").split("\r\n")
     words = status.split(None, 2)
     if len(words) < 2 or not words[0].startswith("HTTP/1.1"):
@@ -82,7 +74,8 @@ async def accepted(read: Callable[[], Awaitable[bytes]], key: str) -> bytes:
     return bytes(data[end + 4 :])
 
 
-def _masked(opcode: int, payload: bytes) -> bytes:
+def framed(payload: bytes, opcode: int = _BINARY) -> bytes:
+    """A whole masked frame."""
     size = len(payload)
     if size < 126:
         header = bytes((0x80 | opcode, 0x80 | size))
@@ -96,47 +89,30 @@ def _masked(opcode: int, payload: bytes) -> bytes:
     return header + mask + mixed.to_bytes(size, "little")
 
 
-class WebSocket:
-    """What a client library takes for its socket: `recv` and `send` as a non-blocking socket has them."""
+class Frames:
+    """What comes, unframed. `replies`: frames to be sent, for the caller to take. `closed`: the other end has closed.
+    """
 
-    def __init__(self, line: socket.socket | ssl.SSLSocket, rest: bytes) -> None:
-        self._line = line
-        self._raw = bytearray(rest)
-        #: Bytes to come of the frame being read; whether they are MQTT, or a control frame's.
+    def __init__(self) -> None:
+        self.replies = bytearray()
+        self.closed = False
+        self._raw = bytearray()
+        #: Bytes to come of the frame being read, and what it is.
         self._left = 0
         self._opcode = _BINARY
         self._control = bytearray()
-        #: A frame that is partly sent, and the bytes of MQTT in it; control frames to be sent after it.
-        self._out = b""
-        self._claimed = 0
-        self._answers = bytearray()
-        self._closed = False
 
-    def recv(self, size: int) -> bytes:
-        """MQTT bytes; empty at the end. Raises BlockingIOError, ssl.SSLWantReadError, WebSocketError."""
-        while True:
-            if data := self._unframe(size):
-                return data
-            if self._closed:
-                return b""
-            chunk = self._line.recv(size)
-            if not chunk:
-                return b""
-            self._raw += chunk
-
-    def _unframe(self, size: int) -> bytes:
-        """MQTT bytes from what has come, across frames; empty when there are none yet."""
-        found = bytearray()
+    def feed(self, data: bytes) -> bytes:
+        """The MQTT bytes in it, across frames. Raises WebSocketError."""
         raw = self._raw
-        while not self._closed and len(found) < size:
-            if not self._left and not self._header():
+        raw += data
+        found = bytearray()
+        while not self.closed and (self._left or self._header()):
+            part = raw[: self._left]
+            if self._left and not part:
                 break
-            take = min(self._left, len(raw), size - len(found))
-            if self._left and not take:
-                break
-            part = raw[:take]
-            del raw[:take]
-            self._left -= take
+            del raw[: len(part)]
+            self._left -= len(part)
             if self._opcode in (_BINARY, _CONTINUATION):
                 found += part
             else:
@@ -172,43 +148,6 @@ class WebSocket:
         payload = bytes(self._control)
         self._control.clear()
         if self._opcode == _CLOSE:
-            self._closed = True
-        elif self._opcode == _PING and len(self._answers) < _CONTROL_MOST:
-            self._answers += _masked(_PONG, payload)
-            if not self._out:
-                self._push()
-
-    def _push(self) -> None:
-        """Sends answers to pings as far as the socket takes them; the rest goes with the next packet."""
-        try:
-            sent = self._line.send(self._answers)
-        except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return
-        # A part of a frame is sent: nothing may come between.
-        self._out = bytes(self._answers[sent:])
-        self._claimed = 0
-        self._answers.clear()
-
-    def send(self, data: bytes | bytearray) -> int:
-        """All of `data`, or BlockingIOError: then the same is to be given again."""
-        if not self._claimed:
-            self._out += bytes(self._answers) + _masked(_BINARY, bytes(data))
-            self._answers.clear()
-            self._claimed = len(data)
-        while self._out:
-            self._out = self._out[self._line.send(self._out) :]
-        claimed, self._claimed = self._claimed, 0
-        return claimed
-
-    def pending(self) -> int:
-        """Bytes that were taken from the socket already, so that nothing will tell of them."""
-        return self._line.pending() if isinstance(self._line, ssl.SSLSocket) else 0
-
-    def fileno(self) -> int:
-        return self._line.fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        self._line.setblocking(flag)
-
-    def close(self) -> None:
-        self._line.close()
+            self.closed = True
+        elif self._opcode == _PING:
+            self.replies += framed(payload, _PONG)
