@@ -90,8 +90,7 @@ def framed(payload: bytes, opcode: int = _BINARY) -> bytes:
 
 
 class Frames:
-    """What comes, unframed. `replies`: frames to be sent, for the caller to take. `closed`: the other end has closed.
-    """
+    """What comes, unframed. `replies`: frames to be sent, for the caller to take. `closed`: by the other end."""
 
     def __init__(self) -> None:
         self.replies = bytearray()
