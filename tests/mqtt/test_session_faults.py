@@ -558,6 +558,9 @@ def test_options_that_make_no_sense() -> None:
         {"receive_maximum": 0},
         {"backoff_first": 0.0},
         {"connect_timeout": float("inf")},
+        {"will": Message("a/#", b"")},
+        {"birth": Message("a", b"", expiry=1 << 40)},
+        {"farewell": Message("", b"")},
     ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             options("mqtt://h", **wrong)

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from paho.mqtt import _packet
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from evcore.mqtt import packet
 from evcore.mqtt.message import Message, Received
+
+#: paho's codec, which is a module of its own since 2.2.
+_packet = pytest.importorskip("paho.mqtt._packet")
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0\ufeff"), max_size=30)
 TOPIC = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0+#\ufeff"), min_size=1, max_size=30)

@@ -25,7 +25,6 @@ import aiomqtt
 from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, ConnectFlags, DisconnectFlags
 from paho.mqtt.client import Client as Paho
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.exception import MQTTException
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -96,6 +95,7 @@ _GOODBYES: Final = {
 }
 _KEEPALIVE: Final = 0x8D
 _CONNACK: Final = 0x20
+_DISCONNECT: Final = 0xE0
 #: Packets of the data path, by the upper half of their first byte.
 _OURS: Final = frozenset(
     kind & 0xF0 for kind in (packet.PUBLISH, packet.PUBACK, packet.PUBREC, packet.PUBREL, packet.PUBCOMP)
@@ -249,7 +249,7 @@ class Link:
                 timeout=options.connect_timeout,
                 logger=_quiet,
             )
-        except (ValueError, MQTTException) as error:
+        except ValueError as error:
             raise LinkError(f"CONNECT cannot be made: {error}") from None
         paho = client._client
         paho.disable_logger()
@@ -303,11 +303,7 @@ class Link:
     def _disconnected(
         self, inner: Any, client: Paho, data: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties
     ) -> None:
-        if flags.is_disconnect_packet_from_server:
-            code = reason.value
-            sentence = _GOODBYES.get(code, f"the broker ended the connection (reason code 0x{code:02X})")
-            self._finish(End(sentence.format(self._options.identifier), broker=True, code=code))
-        elif self._leaving:
+        if self._leaving:
             inner(client, data, flags, reason, properties)
             self._finish(End("closed"))
         elif reason.value == _KEEPALIVE:
@@ -342,13 +338,16 @@ class Link:
                     rest = paho._in_packet
                     rest["command"], rest["packet"] = header, bytearray(body)
                     rest["remaining_length"], rest["pos"] = len(body), 0
-                    code = paho._packet_handle()
+                    try:
+                        code = paho._packet_handle()
+                    except Exception as error:  # noqa: BLE001 - paho's releases differ in what they raise
+                        raise packet.Malformed(f"packet {header >> 4}, {type(error).__name__}") from None
                     rest["command"] = 0
                     if code != _SUCCESS and not self.ended.done():
                         self.fail("the broker sent a packet out of place" if self._granted else self._unanswered())
                 if self.ended.done():
                     return
-        except (packet.Malformed, MQTTException) as error:
+        except packet.Malformed as error:
             self.fail(f"the broker sent what is no MQTT: {error}")
             return
         except Exception:
@@ -376,6 +375,12 @@ class Link:
         """False: it is one of those that paho handles."""
         if (self._granted is None) != (kind == _CONNACK):
             raise packet.Malformed("a packet before CONNACK, or a second CONNACK")
+        if kind == _DISCONNECT and self._five:
+            code = body[0] if body else 0  # paho 2.1 overlooks it where no properties follow
+            sentence = _GOODBYES.get(code, f"the broker ended the connection (reason code 0x{code:02X})")
+            self._finish(End(sentence.format(self._options.identifier), broker=True, code=code))
+            self.close()
+            return True
         if kind not in _OURS:
             return False
         if kind == packet.PUBLISH:

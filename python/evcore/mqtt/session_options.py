@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from evcore.mqtt.address import Address
 from evcore.mqtt.message import Message
+from evcore.mqtt.packet import Unsendable, publish
 
 __all__ = ["Counts", "Entry", "Outbox", "SessionOptions", "State", "TlsOptions", "Token", "Version"]
 
@@ -162,6 +163,13 @@ class SessionOptions:
             value = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} must be from {least} to {most}, not {value!r}")
+        for name in ("will", "birth", "farewell"):
+            message = getattr(self, name)
+            if message is not None:
+                try:
+                    publish(message, qos=message.qos, retain=message.retain, mid=1, five=True)
+                except Unsendable as error:
+                    raise ValueError(f"{name}: {error}") from None
         for name in ("connect_timeout", "ack_timeout", "backoff_first", "backoff_most", "stable_after"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)!r}")
