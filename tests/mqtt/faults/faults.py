@@ -201,17 +201,22 @@ def _certificates(folder: Path) -> dict[str, Any]:
     return {"broker": replace(KEEPING, tls=made, plain=True, expired=True), "setup": secure}
 
 
+def _direct(_: Path) -> dict[str, Any]:
+    """A door accepts connections for a broker that is not there."""
+    return {"direct": True}
+
+
 def _shared(_: Path) -> dict[str, Any]:
     return {"setup": lambda setup: replace(setup, identifier="twins")}
 
 
 FAULTS: Final = (
     Case("nothing happens", nothing),
-    Case("broker killed and restarted", broker_killed, exact=False),
-    Case("broker stopped for a while", broker_stopped),
+    Case("broker killed and restarted", broker_killed, exact=False, prepare=_direct),
+    Case("broker stopped for a while", broker_stopped, prepare=_direct),
     Case("broker frozen for a while", broker_frozen),
     Case("evcore killed and restarted", subject_killed),
-    Case("both killed and restarted", both_killed, exact=False),
+    Case("both killed and restarted", both_killed, exact=False, prepare=_direct),
     Case("evcore killed while the broker is away", subject_killed_while_broker_away),
     Case("network stalls, then breaks", network_stalls),
     Case("network resets mid-packet", network_resets),

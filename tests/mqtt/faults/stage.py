@@ -116,6 +116,7 @@ async def staged(
     witness: int = 1,
     setup: Callable[[Setup], Setup] = lambda setup: setup,
     login: Login | None = None,
+    direct: bool = False,
 ) -> AsyncIterator[Stage]:
     """Everything is up; nothing has been sent. `witness`: the QoS of its subscription. `begin=False`: the subject is
     not started.
@@ -126,7 +127,7 @@ async def staged(
     try:
         watched = Observer(Listener(server.plain_port), "#", qos=witness, persistent=True, login=login)
         async with Door(server.port) as door, watched as observer:
-            given = setup(Setup(addresses=[door.url], qos=qos, version=version))
+            given = setup(Setup(addresses=[server.url if direct else door.url], qos=qos, version=version))
             subject = make(kind, kind, folder / kind, given)
             stage = Stage(effort, server, door, subject, observer, given, kind)
             await stage.start_subject()
