@@ -96,6 +96,8 @@ MQTT_VALUES: dict[str, Any] = {
     "mqtt_ack_timeout": 37.0,
     "mqtt_backoff_first": 38.0,
     "mqtt_backoff_most": 39.0,
+    "mqtt_stable_after": 39.5,
+    "mqtt_early_ends": 395,
     "mqtt_shuffle": False,
     "mqtt_refusals": 40,
     "mqtt_will_delay": 41,

@@ -262,13 +262,13 @@ async def test_user_password_and_token(broker_factory: Make, version: str) -> No
 
 async def test_the_window_is_what_both_sides_allow(broker_factory: Make, version: str) -> None:
     """Mosquitto ends the connection of who has more in flight than it allows."""
-    broker = broker_factory(max_inflight=7 if version == "5" else 20)
+    broker = broker_factory(max_inflight=7 if version == "5" else 10)
     outbox = MemoryOutbox(delay=0.01)
     async with running(options(broker.url, version=version, window=500), outbox) as session:
         outbox.put(*numbered(300, 2))
         await until(lambda: not outbox.items)
     assert session.counts.connects == 1 and session.counts.repeated == 0
-    assert session._out._window == (7 if version == "5" else 20)
+    assert session._out._window == (7 if version == "5" else 10)
 
 
 async def test_a_message_too_large_for_the_broker_does_not_stop_the_others(broker_factory: Make, version: str) -> None:

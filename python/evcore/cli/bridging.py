@@ -240,6 +240,8 @@ def _session(settings: MqttSettings, node: str) -> SessionOptions:
         ack_timeout=settings.mqtt_ack_timeout,
         backoff_first=settings.mqtt_backoff_first,
         backoff_most=settings.mqtt_backoff_most,
+        stable_after=settings.mqtt_stable_after,
+        early_ends=settings.mqtt_early_ends,
         shuffle=settings.mqtt_shuffle,
         refusals=settings.mqtt_refusals,
         will_delay=settings.mqtt_will_delay,

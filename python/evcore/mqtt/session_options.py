@@ -21,7 +21,7 @@ Version: TypeAlias = Literal["5", "3.1.1"]
 Token: TypeAlias = Callable[[], "Awaitable[str] | str"]
 
 #: Mosquitto ends the connection of a 3.1.1 client at the 21st message in flight, and says nothing of it before.
-WINDOW_311: Final = 20
+WINDOW_311: Final = 10
 #: Packet identifiers 1 to 60,000 are the outbox's.
 WINDOW_MOST: Final = 60_000
 
@@ -111,7 +111,7 @@ class SessionOptions:
     keepalive: int = 30
     #: How long the broker keeps the session of a client that is away (MQTT 5 only; on 3.1.1 the broker decides).
     session_expiry: int = 86_400
-    #: Messages of QoS 1 and 2 in flight. On 3.1.1 at most 20, on 5 at most the broker's Receive Maximum.
+    #: Messages of QoS 1 and 2 in flight. On 3.1.1 at most 10, on 5 at most the broker's Receive Maximum.
     window: int = 20
     #: Messages of QoS 1 the broker may send before they are acknowledged (MQTT 5 only).
     receive_maximum: int = 100

@@ -219,7 +219,7 @@ def _mqtt() -> Iterator[Option]:
     # The connection.
     yield Option("mqtt_keepalive", int, 30, "Silence after which the broker is pinged.", "SECONDS")
     yield Option("mqtt_session_expiry", int, 86_400, "The broker keeps what it has for us (MQTT 5).", "SECONDS")
-    yield Option("mqtt_window", int, 20, "Messages on the way to the broker; at most 20 with 3.1.1.", "N")
+    yield Option("mqtt_window", int, 20, "Messages on the way to the broker; at most 10 with 3.1.1.", "N")
     yield Option("mqtt_receive_maximum", int, 100, "Commands on the way from the broker (MQTT 5).", "N")
     yield Option("mqtt_receive_bytes", int, 1024 * 1024, "Largest packet that is taken.", "BYTES")
     yield Option("mqtt_connect_timeout", float, 10.0, "To connect.", "SECONDS")
@@ -228,6 +228,8 @@ def _mqtt() -> Iterator[Option]:
         "mqtt_backoff_first", float, 1.0, "Longest wait before the second attempt, doubled for each.", "SECONDS"
     )
     yield Option("mqtt_backoff_most", float, 60.0, "Longest wait between two attempts.", "SECONDS")
+    yield Option("mqtt_stable_after", float, 30.0, "Age at which a connection counts as stable.", "SECONDS")
+    yield Option("mqtt_early_ends", int, 5, "Ends before that in a row that tell of a second client; 0: never.", "N")
     yield Option("mqtt_shuffle", bool, True, "Try several brokers in random order.")
     yield Option("mqtt_refusals", int, 10, "Attempts at a message the broker refuses for now.", "N")
     yield Option("mqtt_will_delay", int, 0, "From a lost connection to the will (MQTT 5).", "SECONDS")
