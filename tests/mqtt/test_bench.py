@@ -34,9 +34,9 @@ def test_evcore_is_measured_without_its_collector_too(tmp_path: Path) -> None:
 
 
 def test_payloads_that_are_not_alike_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput, "_TOLERANCE", 0.0)
+    monkeypatch.setattr(throughput, "_TOLERANCE", -1.0)
     with pytest.raises(WrongAnswer, match="not alike"):
-        throughput.measure(throughput.SHORT, tmp_path, quiet, names=(EVCORE_NORMAL, PLAIN_20), levels=(0,))
+        throughput.measure(throughput.SHORT, tmp_path, quiet, names=(PLAIN_20,), levels=(0,))
 
 
 def test_a_message_takes_time(tmp_path: Path) -> None:

@@ -126,8 +126,8 @@ async def acknowledgements_lost(stage: Stage) -> None:
 
 
 async def subscriber_slow(stage: Stage) -> None:
-    """It takes longer for a message than the stations take to send one."""
-    stage.observer.slow_down(lambda _: time.sleep(2 * stage.effort.pause))
+    """It takes longer for a message than all stations together take to send one."""
+    stage.observer.slow_down(lambda _: time.sleep(stage.effort.pause))
     await stage.progress(1.0)
 
 
