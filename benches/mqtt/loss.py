@@ -69,6 +69,5 @@ def measure(
 async def _one(effort: Effort, folder: Path, case: Case, qos: int, kind: Kind) -> Figures:
     if kind != "serve" or qos == 0:
         effort = replace(effort, patience=_PATIENCE)
-    witness = 2 if case.exact else 1
-    async with staged(folder, kind, qos, effort, witness=witness, **case.prepare(folder)) as stage:
+    async with staged(folder, kind, qos, effort, witness=case.witness, **case.prepare(folder)) as stage:
         return await play(stage, case.fault)

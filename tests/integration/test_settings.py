@@ -98,6 +98,7 @@ MQTT_VALUES: dict[str, Any] = {
     "mqtt_backoff_most": 39.0,
     "mqtt_stable_after": 39.5,
     "mqtt_early_ends": 395,
+    "mqtt_doubt": False,
     "mqtt_shuffle": False,
     "mqtt_refusals": 40,
     "mqtt_will_delay": 41,

@@ -190,7 +190,7 @@ async def test_a_broker_that_goes_in_the_middle_of_a_stream(mosquitto: Mosquitto
     async with (
         Door(mosquitto.port) as door,
         Observer(mosquitto, "n", qos=0) as observer,
-        running(options(door.url, version=version), outbox) as session,
+        running(options(door.url, version=version, doubt=False), outbox) as session,
     ):
         for turn in range(3):
             outbox.put(*numbered(400, 2, start=turn * 400))

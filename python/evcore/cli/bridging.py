@@ -242,6 +242,7 @@ def _session(settings: MqttSettings, node: str) -> SessionOptions:
         backoff_most=settings.mqtt_backoff_most,
         stable_after=settings.mqtt_stable_after,
         early_ends=settings.mqtt_early_ends,
+        doubt=settings.mqtt_doubt,
         shuffle=settings.mqtt_shuffle,
         refusals=settings.mqtt_refusals,
         will_delay=settings.mqtt_will_delay,

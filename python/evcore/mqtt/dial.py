@@ -55,8 +55,16 @@ _ALERTS: Final = {
 }
 
 
+#: Seconds for finding out whether somebody listens.
+_KNOCK: Final = 1.0
+
+
 class LinkError(Exception):
-    """No connection, or none any more; the text is a sentence."""
+    """No connection, or none any more; the text is a sentence. `gone`: nobody listens there."""
+
+    def __init__(self, sentence: str, *, gone: bool = False) -> None:
+        super().__init__(sentence)
+        self.gone = gone
 
 
 def tls_sentence(error: ssl.SSLError) -> str:
@@ -195,6 +203,15 @@ class Dialer:
         except TimeoutError:
             raise LinkError(f"no connection within {timeout:g} s") from None
 
+    async def gone(self, address: Address) -> bool:
+        """Whether nobody listens there. A network that does not say within a second leaves it open: False."""
+        try:
+            async with asyncio.timeout(_KNOCK):
+                (await self._connect(address, _KNOCK, None, None)).abort()
+        except (LinkError, TimeoutError) as error:
+            return isinstance(error, LinkError) and error.gone
+        return False
+
     async def _dial(self, address: Address, timeout: float) -> Line:
         context = None
         if address.tls:
@@ -251,7 +268,7 @@ class Dialer:
             except OSError as error:
                 problem = error
         if isinstance(problem, ConnectionRefusedError):
-            raise LinkError("nobody listens there")
+            raise LinkError("nobody listens there", gone=True)
         if isinstance(problem, TimeoutError):
             raise LinkError(f"no connection within {timeout:g} s")
         raise LinkError(f"no connection: {getattr(problem, 'strerror', None) or type(problem).__name__}")

@@ -125,10 +125,13 @@ class Outflow:
 
     # Connections
 
-    async def begin(self, link: Link, granted: Granted) -> None:
-        """The connection is there, with its subscriptions. Raises what the outbox raises."""
-        if not granted.session_present:
-            # The broker knows nothing: what it had acknowledged half is published anew as a whole.
+    async def begin(self, link: Link, granted: Granted, *, doubtful: bool = False) -> None:
+        """The connection is there, with its subscriptions. `doubtful`: the broker has a session, but was gone without a
+        word, and may have saved the session before it had what it acknowledged last. Raises what the outbox raises.
+        """
+        if doubtful or not granted.session_present:
+            # The broker knows nothing: what it had acknowledged half is published anew as a whole. What it has all the
+            # same it takes for a repetition, unless it has passed it on already.
             await self._outbox.renew()
         if link.ended.done():
             return

@@ -93,6 +93,10 @@ class Session:
         self._running = False
         self._flush = 0.0
         self._early = 0
+        # Whether the last connection ended without a word of the broker (before the first one nothing is known), and
+        # where nobody listened since.
+        self._wordless = True
+        self._gone: set[Address] = set()
         self._said: dict[str, float] = {}
 
     @property
@@ -195,6 +199,8 @@ class Session:
         except LinkError as error:
             self.counts.failures += 1
             self._early = 0  # whoever takes a session over leaves a broker that lets in
+            if error.gone:
+                self._gone.add(address)
             self._say(address, str(error))
             return None
         except SpoolError as error:
@@ -257,6 +263,9 @@ class Session:
         end = link.ended.result()
         return await self._ended(link, end, link.loop.time() - start)
 
+    def _doubtful(self, address: Address) -> bool:
+        return self.options.doubt and self._wordless and address in self._gone
+
     async def _guarded(self, link: Link, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
@@ -275,6 +284,8 @@ class Session:
         if not granted.session_present:
             self._unwanted.clear()
         self._held.clear()
+        doubtful = granted.session_present and self._doubtful(link.address)
+        self._gone.clear()
         await self._reconcile(link)
         if self.options.birth is not None:
             await self._out.direct(link, self.options.birth, granted)
@@ -289,7 +300,7 @@ class Session:
             self._connected()
         except Exception:
             log.exception("what follows a connection to the broker failed")
-        await self._out.begin(link, granted)
+        await self._out.begin(link, granted, doubtful=doubtful)
         while True:
             await self._changed.wait()
             await self._reconcile(link)
@@ -340,6 +351,10 @@ class Session:
         """Whether the next attempt may follow at once."""
         stable = lived >= self.options.stable_after
         self._early = self._early + 1 if end.broker and not stable else 0
+        self._wordless = end.broker and end.code is None
+        if self._wordless and self.options.doubt and await self._dialer.gone(link.address):
+            # It can be seen now, and not any more when the broker is back.
+            self._gone.add(link.address)
         taken = end.code == _TAKEN_OVER
         sentence = end.sentence
         if taken:

@@ -128,6 +128,10 @@ class SessionOptions:
     #: Connections in a row that the broker lets in and ends before they are stable, after which another client is
     #: thought to have the session (a broker of MQTT 5 may say so at once); 0: never.
     early_ends: int = 5
+    #: A broker that went without a word and was not listening may have saved the session before it had what it
+    #: acknowledged last. True: what it has half at QoS 2 is published anew, and may come twice; False: it is trusted,
+    #: and what it forgot is lost.
+    doubt: bool = True
     #: How often a message is sent that the broker refuses for reasons that may pass, before it is dropped.
     refusals: int = 10
     #: What the broker publishes when the connection is lost, after `will_delay` (MQTT 5 only).

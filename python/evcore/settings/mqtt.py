@@ -53,6 +53,7 @@ class MqttSettings(BaseSettings):
     mqtt_backoff_most: float = _field("mqtt_backoff_most", gt=0, le=86_400)
     mqtt_stable_after: float = _field("mqtt_stable_after", gt=0)
     mqtt_early_ends: int = _field("mqtt_early_ends", ge=0)
+    mqtt_doubt: bool = _field("mqtt_doubt")
     mqtt_shuffle: bool = _field("mqtt_shuffle")
     mqtt_refusals: int = _field("mqtt_refusals", ge=1, le=1_000_000)
     mqtt_will_delay: int = _field("mqtt_will_delay", ge=0, le=2**32 - 1)

@@ -230,6 +230,7 @@ def _mqtt() -> Iterator[Option]:
     yield Option("mqtt_backoff_most", float, 60.0, "Longest wait between two attempts.", "SECONDS")
     yield Option("mqtt_stable_after", float, 30.0, "Age at which a connection counts as stable.", "SECONDS")
     yield Option("mqtt_early_ends", int, 5, "Ends before that in a row that tell of a second client; 0: never.", "N")
+    yield Option("mqtt_doubt", bool, True, "Send anew what a broker that was gone had half at QoS 2.")
     yield Option("mqtt_shuffle", bool, True, "Try several brokers in random order.")
     yield Option("mqtt_refusals", int, 10, "Attempts at a message the broker refuses for now.", "N")
     yield Option("mqtt_will_delay", int, 0, "From a lost connection to the will (MQTT 5).", "SECONDS")
