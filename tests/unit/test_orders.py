@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -284,7 +285,7 @@ async def test_stations_that_were_not_accepted() -> None:
 
 async def test_a_failure_of_the_server_is_an_outcome(caplog: pytest.LogCaptureFixture) -> None:
     async with place() as here, here.station():
-        here.csms.stations["CP1"].connection = object()  # type: ignore[assignment]
+        here.csms.stations["CP1"].connection = SimpleNamespace(is_open=True)  # type: ignore[assignment]
         assert (await ordered(here)).status == "unknown"
         here.csms.stations["CP1"].connection = None
     assert "failed" in caplog.text
@@ -362,6 +363,17 @@ async def test_the_bus_hears_nothing_of_names_that_are_nobody() -> None:
     async with bus.subscribe("#") as events, place(bus=bus) as here:
         await ordered(here, station="CP9")
         assert events.waiting == 0
+
+
+async def test_the_bus_hears_nothing_of_a_station_that_is_away() -> None:
+    """Whoever waits for it to come back tries again and again."""
+    bus = Bus()
+    async with place(bus=bus) as here:
+        async with here.station() as station:
+            await station.socket.close()
+        async with bus.subscribe("stations/+/commands/#") as events:
+            assert (await ordered(here)).code == "offline"
+            assert events.waiting == 0
 
 
 async def test_nothing_of_a_payload_is_logged(caplog: pytest.LogCaptureFixture) -> None:

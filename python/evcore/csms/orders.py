@@ -91,6 +91,10 @@ class StationOrders:
             if self._csms.knows(order.station) and not self._csms.knows(""):
                 return _refused("offline", "the station has not connected")
             return _refused("unknown-station", "no station of this name has been here")
+        connection = station.connection
+        if connection is None or not connection.is_open:
+            # Nothing happened that others should hear of; whoever ordered may try again and again.
+            return _refused("offline", "the station is not connected")
         bus = self._csms.bus
         if bus is not None:
             bus.publish(
@@ -98,7 +102,7 @@ class StationOrders:
             )
         outcome = Outcome(status="unknown", message="it was given up before it ended")
         try:
-            outcome = await self._carry_out(station, order)
+            outcome = await self._carry_out(connection, order)
         except Exception:
             log.exception("%s: %s of %s failed", station, printable(order.action), order.source)
             outcome = Outcome(status="unknown", message="the server failed at it")
@@ -116,10 +120,7 @@ class StationOrders:
                     bus.publish(body)
         return outcome
 
-    async def _carry_out(self, station: Station, order: Order) -> Outcome:
-        connection = station.connection
-        if connection is None or not connection.is_open:
-            return _refused("offline", "the station is not connected")
+    async def _carry_out(self, connection: Connection[Station], order: Order) -> Outcome:
         action, version = order.action, connection.version
         if action not in orderable(version):
             return _refused("unsupported-action", _unsupported(action, version))
