@@ -27,7 +27,7 @@ WAYS: Final[dict[Kind, str]] = {
     "plain": "aiomqtt, waited for",
     "forget": "aiomqtt, not waited for",
 }
-LONG: Final = Effort(stations=10, messages=150, pause=0.01, outage=3.0, rounds=4, longest=600.0)
+LONG: Final = Effort(stations=8, messages=100, pause=0.01, outage=2.0, rounds=3, longest=600.0)
 SHORT: Final = Effort(stations=2, messages=15, pause=0.005, outage=0.2, rounds=1)
 
 #: Seconds after which nothing more is expected of a way that keeps nothing.

@@ -66,7 +66,7 @@ class Stage:
 
     async def progress(self, share: float) -> None:
         """Waits until this share of the messages has been acknowledged."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(self.effort.longest):
             while len(self.books.acknowledged) < share * self.total:  # noqa: ASYNC110 - streams are many
                 await asyncio.sleep(0.002)
 
