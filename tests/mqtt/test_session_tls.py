@@ -1,12 +1,18 @@
-"""TLS of a session: who is trusted, who is not, and the sentence for each; certificates and brokers are real."""
+"""TLS and WebSocket of a session: who is trusted, who is not, who is no broker at all, and the sentence for each;
+certificates and brokers are real.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from evcore.mqtt.session import TlsOptions
 from tests.mqtt.brokers import Mosquitto
@@ -115,3 +121,43 @@ async def test_over_secure_websocket(mosquitto: Mosquitto, certificates: Certifi
             outbox.put(*numbered(300, 1))
             await until(lambda: len(got) == 300)
     assert got == [b"%d" % number for number in range(300)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\nnone", "no WebSocket there: HTTP status 404"),
+        (b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\nnot you", "no WebSocket there: HTTP status 403"),
+        (b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "the answer to the WebSocket handshake is not one"),
+        (b"HTTP/1.1 101 Swit", "the connection ended during the WebSocket handshake"),
+    ],
+)
+async def test_no_websocket_where_one_is_expected(
+    answer: bytes, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def enter(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_server(enter, "127.0.0.1", 0) as server:
+        await failing(options(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"), sentence, caplog)
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "sentence"), [(None, "does not say that it speaks MQTT"), ("mqtt", "frame that is not binary")]
+)
+async def test_a_websocket_for_something_else(
+    subprotocol: Any, sentence: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def enter(web: ServerConnection) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            await web.recv()
+            await web.send("hello")
+            await web.wait_closed()
+
+    offered = [subprotocol] if subprotocol else None
+    async with serve(enter, "127.0.0.1", 0, subprotocols=offered) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        await failing(options(f"ws://127.0.0.1:{port}"), sentence, caplog)

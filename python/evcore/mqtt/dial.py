@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from evcore.mqtt.address import Address
 from evcore.mqtt.session_options import TlsOptions
-from evcore.mqtt.websocket import Frames, WebSocketError, answered, framed, request
+from evcore.mqtt.websocket import WebSocket, WebSocketError
 from evcore.net.tls import KeyPair, TlsError, client_context
 
 __all__ = ["Dialer", "Line", "LinkError", "tls_sentence"]
@@ -94,14 +94,13 @@ class Line(asyncio.Protocol):
     in the transport. Sockets tied to a loop by their number would do, but uvloop never tells of one that was reset.
     """
 
-    def __init__(self, opening: str | None = None) -> None:
+    def __init__(self, web: WebSocket | None = None) -> None:
         loop = asyncio.get_running_loop()
         #: Done when the connection is over, with the reason if there is one.
         self.lost: asyncio.Future[Exception | None] = loop.create_future()
         #: Done when the WebSocket is open.
         self.opened: asyncio.Future[None] = loop.create_future()
-        self._key = opening
-        self._frames = None if opening is None else Frames()
+        self._web = web
         self._taker: Callable[[bytes], None] | None = None
         self._early = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -121,30 +120,22 @@ class Line(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._reply()
 
     def data_received(self, data: bytes) -> None:
-        frames = self._frames
-        try:
-            if self._key is not None:
-                self._early += data
-                rest = answered(self._early, self._key)
-                if rest is None:
-                    return
-                self._key = None
-                self._early.clear()
+        web = self._web
+        if web is not None:
+            try:
+                data = web.feed(data)
+            except WebSocketError as error:
+                self._error = error
+                self.abort()
+                return
+            self._reply()
+            if web.opened and not self.opened.done():
                 self.opened.set_result(None)
-                data = rest
-            if frames is not None:
-                data = frames.feed(data)
-                if frames.replies and self.waiting < _PONGS:
-                    self._put(bytes(frames.replies))
-                frames.replies.clear()
-                if frames.closed:
-                    self.close()
-        except WebSocketError as error:
-            self._error = error
-            self.abort()
-            return
+            if web.closed:
+                self.close()
         if not data:
             return
         if self._taker is None:
@@ -153,20 +144,28 @@ class Line(asyncio.Protocol):
             self._taker(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._web is not None and self._error is None:
+            try:
+                self._web.ended()
+            except WebSocketError as error:
+                self._error = error
         self.lost.set_result(self._error or exc)
+
+    def _reply(self) -> None:
+        """Sends what the WebSocket has to say."""
+        if self._web is not None and self._web.replies:
+            if self.waiting < _PONGS:
+                self._put(bytes(self._web.replies))
+            self._web.replies.clear()
 
     def _put(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    def raw(self, data: bytes) -> None:
-        """Past the WebSocket."""
-        self._put(data)
-
     # What paho takes for a socket
 
     def send(self, data: bytes | bytearray) -> int:
-        self._put(bytes(data) if self._frames is None else framed(bytes(data)))
+        self._put(bytes(data) if self._web is None else self._web.framed(bytes(data)))
         return len(data)
 
     def recv(self, _size: int) -> bytes:
@@ -222,10 +221,12 @@ class Dialer:
                 raise LinkError(str(error)) from None
         if not address.websocket:
             return await self._connect(address, timeout, context, None)
-        opening, key = request(address)
-        line = await self._connect(address, timeout, context, key)
         try:
-            line.raw(opening)
+            web = WebSocket(address)
+        except WebSocketError as error:
+            raise LinkError(str(error)) from None
+        line = await self._connect(address, timeout, context, web)
+        try:
             first: set[asyncio.Future[Any]] = {line.opened, line.lost}
             await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
             if not line.opened.done():
@@ -240,7 +241,9 @@ class Dialer:
             raise
         return line
 
-    async def _connect(self, address: Address, timeout: float, context: ssl.SSLContext | None, key: str | None) -> Line:
+    async def _connect(
+        self, address: Address, timeout: float, context: ssl.SSLContext | None, web: WebSocket | None
+    ) -> Line:
         loop = asyncio.get_running_loop()
         end = loop.time() + timeout
         found = await self._resolve(address.host, address.port)
@@ -251,7 +254,7 @@ class Dialer:
             try:
                 async with asyncio.timeout(left):
                     _, line = await loop.create_connection(
-                        lambda: Line(key),
+                        lambda: Line(web),
                         host,
                         address.port,
                         ssl=context,
