@@ -203,12 +203,22 @@ class Dialer:
             raise LinkError(f"no connection within {timeout:g} s") from None
 
     async def gone(self, address: Address) -> bool:
-        """Whether nobody listens there. A network that does not say within a second leaves it open: False."""
-        try:
+        """Whether nobody listens there. A broker in the middle of being killed lets in and throws out: it is asked again.
+        False when a network does not say within a second.
+        """
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KNOCK):
-                (await self._connect(address, _KNOCK, None, None)).abort()
-        except (LinkError, TimeoutError) as error:
-            return isinstance(error, LinkError) and error.gone
+                while True:
+                    try:
+                        line = await self._connect(address, _KNOCK, None, None)
+                    except LinkError as error:
+                        return error.gone
+                    await asyncio.wait({line.lost}, timeout=_KNOCK / 4)
+                    thrown_out = line.lost.done()
+                    line.abort()
+                    if not thrown_out:
+                        return False
+                    await asyncio.sleep(_KNOCK / 20)
         return False
 
     async def _dial(self, address: Address, timeout: float) -> Line:
