@@ -21,9 +21,9 @@ from typing import Literal, NamedTuple, TypeAlias
 import aiomqtt
 
 from benches.mqtt.broker import broker
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
 from evcore.mqtt.message import Message
-from evcore.mqtt.session import Session, SessionOptions
 from evcore.mqtt.spool import Spool, SpoolOptions
 from tests.mqtt.memory_outbox import MemoryOutbox
 

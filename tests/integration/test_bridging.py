@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from evcore.cli.bridging import Bridging, bridge_options
-from evcore.mqtt.address import Address
 from evcore.mqtt.bridge import BridgeOptions
-from evcore.mqtt.command_options import CommandOptions
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.session_options import SessionOptions
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.options import SessionOptions
+from evcore.mqtt.commands.options import CommandOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.spool import SpoolOptions
 from evcore.net.workers.worker import CannotStart
 from evcore.settings.model import ServeSettings, load

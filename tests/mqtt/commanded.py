@@ -21,10 +21,10 @@ from typing import Any
 
 from evcore.bus import Bus
 from evcore.csms.application import CsmsOptions
-from evcore.mqtt.address import Address
-from evcore.mqtt.command_options import CommandOptions
-from evcore.mqtt.commands import Commands
-from evcore.mqtt.session import Session, SessionOptions
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
+from evcore.mqtt.commands.commands import Commands
+from evcore.mqtt.commands.options import CommandOptions
 from evcore.mqtt.spool import Spool, SpoolOptions
 from tests.mqtt.stations import Place, place
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from evcore.bus import Bus
 from evcore.mqtt.message import Message
-from evcore.mqtt.publish import Publisher
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.publisher import Publisher
 from evcore.mqtt.spool import Backlog, SpoolError
 
 

@@ -9,9 +9,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
 from evcore.mqtt.message import Message
-from evcore.mqtt.session import Session, SessionOptions
 from evcore.mqtt.spool import Spool, SpoolOptions
 
 

@@ -14,12 +14,12 @@ from typing import Any, Self
 
 from evcore.bus import Bus
 from evcore.bus.bodies import ConnectorStatus, StationOnline
-from evcore.mqtt.address import Address
-from evcore.mqtt.availability import birth, farewell
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
 from evcore.mqtt.message import Received
-from evcore.mqtt.publish import Publisher
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.session import Session, SessionOptions
+from evcore.mqtt.publisher.availability import birth, farewell
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.publisher import Publisher
 from evcore.mqtt.spool import SpoolOptions
 from evcore.mqtt.spool.spool import Spool
 

@@ -8,9 +8,9 @@ import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Outbox, Session, SessionOptions
 from evcore.mqtt.message import Received
-from evcore.mqtt.session import Outbox, Session, SessionOptions
 
 #: Seconds after which a test that hangs fails.
 PATIENCE = 20.0

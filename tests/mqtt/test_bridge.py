@@ -16,11 +16,11 @@ from websockets.asyncio.client import ClientConnection, connect
 from evcore.bus import Bus
 from evcore.csms.application import Csms, CsmsOptions
 from evcore.csms.orders import StationOrders
-from evcore.mqtt.address import Address
 from evcore.mqtt.bridge import Bridge, BridgeOptions
-from evcore.mqtt.command_options import CommandOptions
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.session import SessionOptions
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import SessionOptions
+from evcore.mqtt.commands.options import CommandOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.spool import SpoolOptions
 from evcore.net.engine import load
 from evcore.net.server import Server, ServerOptions

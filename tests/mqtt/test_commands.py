@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evcore.bus import Bus
-from evcore.mqtt.command_options import CommandOptions
+from evcore.mqtt.commands.options import CommandOptions
 from evcore.schema import VERSIONS
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.commanded import commanded

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from evcore.bus.orders import Refused, Status
-from evcore.mqtt.command_options import CommandOptions
+from evcore.mqtt.commands.options import CommandOptions
 from tests.mqtt.brokers import PATIENCE, Mosquitto, find
 from tests.mqtt.commanded import commanded
 

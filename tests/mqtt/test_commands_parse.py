@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evcore.bus.orders import Outcome
-from evcore.mqtt.command import (
+from evcore.mqtt.commands.command import (
     MAX_CORRELATION,
     MAX_DEPTH,
     MAX_ID,
@@ -26,7 +26,7 @@ from evcore.mqtt.command import (
     parse,
     parse_call,
 )
-from evcore.mqtt.command_results import frame, result
+from evcore.mqtt.commands.results import frame, result
 
 READING = Reading(bytes=4096, lifetime=60.0, longest=3600.0, timeout=120.0)
 NOW = 1_800_000_000.0

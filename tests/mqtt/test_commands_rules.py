@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evcore.bus.orders import Order, Outcome
-from evcore.mqtt.command_options import Allowed, CommandOptions
-from evcore.mqtt.commands import Commands
+from evcore.mqtt.commands.commands import Commands
+from evcore.mqtt.commands.options import Allowed, CommandOptions
 from evcore.mqtt.message import Message, Received
 from evcore.mqtt.spool.entry import Command as Journaled
 from evcore.mqtt.spool.errors import SpoolNoRoom

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from evcore.csms.orders import orderable
-from evcore.mqtt.command_options import CommandOptions
+from evcore.mqtt.commands.options import CommandOptions
 from evcore.net.engine import load
 from evcore.schema import VERSIONS
 from evcore.sim.run import Plan, simulate

@@ -27,14 +27,14 @@ import pytest
 import uvloop
 from paho.mqtt.enums import MQTTErrorCode
 
-from evcore.mqtt import link as module
-from evcore.mqtt.address import Address
-from evcore.mqtt.dial import Dialer, LinkError
-from evcore.mqtt.link import Granted, Link
+from evcore.mqtt.broker import link as module
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.dial import Dialer, LinkError
+from evcore.mqtt.broker.link import Granted, Link
+from evcore.mqtt.broker.options import TlsOptions
+from evcore.mqtt.broker.packet import Splitter, publish
+from evcore.mqtt.broker.session import Session
 from evcore.mqtt.message import Message, Received
-from evcore.mqtt.packet import Splitter, publish
-from evcore.mqtt.session import Session
-from evcore.mqtt.session_options import TlsOptions
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.door import WebSocketDoor
 from tests.mqtt.fake_broker import FakeBroker

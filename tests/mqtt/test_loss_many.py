@@ -13,10 +13,10 @@ from pathlib import Path
 from evcore.bus import Bus
 from evcore.bus.bodies import StationOnline, TransactionStarted
 from evcore.bus.orders import Order, Outcome
-from evcore.mqtt.address import Address
 from evcore.mqtt.bridge import Bridge, BridgeOptions
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.session import SessionOptions
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import SessionOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.spool import SpoolOptions
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.observer import Observer

@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
 from evcore.mqtt.message import Received
-from evcore.mqtt.session import Session, SessionOptions
 from tests.mqtt.memory_outbox import MemoryOutbox
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

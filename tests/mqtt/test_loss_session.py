@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
 from evcore.mqtt.message import Message
-from evcore.mqtt.session import Session, SessionOptions
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.memory_outbox import MemoryOutbox
 from tests.mqtt.observer import Observer

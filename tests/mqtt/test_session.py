@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from evcore.errors import TopicError
+from evcore.mqtt.broker.session import Session
 from evcore.mqtt.message import Message, Received
-from evcore.mqtt.session import Session
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.door import Door, WebSocketDoor
 from tests.mqtt.memory_outbox import MemoryOutbox

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from evcore.mqtt.broker.session import Session, SessionOptions
 from evcore.mqtt.message import Message, Received
-from evcore.mqtt.session import Session, SessionOptions
 from tests.mqtt.brokers import Mosquitto, free_port
 from tests.mqtt.fake_broker import CONNACK, PUBACK, PUBLISH, PUBREC, PUBREL, SUBACK, FakeBroker, Publish, packet, text
 from tests.mqtt.memory_outbox import MemoryOutbox

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from evcore.mqtt.broker.outflow import identifier
 from evcore.mqtt.message import Message
-from evcore.mqtt.outflow import identifier
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.fake_broker import PUBLISH, PUBREL, FakeBroker, Verdict
 from tests.mqtt.memory_outbox import MemoryOutbox

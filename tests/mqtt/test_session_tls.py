@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from evcore.mqtt.session import TlsOptions
+from evcore.mqtt.broker.session import TlsOptions
 from tests.mqtt.brokers import Mosquitto
 from tests.mqtt.certificates import Certificates
 from tests.mqtt.door import WebSocketDoor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcore.mqtt.discovery import object_id
+from evcore.mqtt.publisher.discovery import object_id
 from evcore.mqtt.topics import TopicOptions, Topics
 from evcore.route import Router
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcore.mqtt.address import Address, AddressError
+from evcore.mqtt.broker.address import Address, AddressError
 
 
 @pytest.mark.parametrize(

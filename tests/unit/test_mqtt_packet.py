@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from evcore.mqtt import packet
+from evcore.mqtt.broker import packet
 from evcore.mqtt.message import Message, Received
 
 #: paho's codec, which is a module of its own since 2.2.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from evcore.mqtt.flat import FIELDS
-from evcore.mqtt.publish_options import CLASS_QOS, RETAINED, PublishOptions
+from evcore.mqtt.publisher.flat import FIELDS
+from evcore.mqtt.publisher.options import CLASS_QOS, RETAINED, PublishOptions
 from evcore.mqtt.topics import TopicOptions
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "mqtt.md").read_text("utf-8")

@@ -15,15 +15,15 @@ from jsonschema import Draft202012Validator
 from evcore.bus import KINDS, Bus, NotKept
 from evcore.bus import bodies as b
 from evcore.bus.schema import FOLDER
-from evcore.mqtt import availability, charger
 from evcore.mqtt.message import Message, Received
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher import availability, charger
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.spool import SpoolFull, SpoolNoRoom
 from evcore.mqtt.topics import TopicOptions
 from tests.mqtt.fakes import Disk, Rig
 
 #: Schemas of what is no event of the bus.
-OWN = Path(charger.__file__).parent / "schemas"
+OWN = Path(charger.__file__).parents[1] / "schemas"
 
 ONLINE = b.StationOnline(station="CP1", version="ocpp1.6", address="192.0.2.7:50000")
 OFFLINE = b.StationOffline(station="CP1", version="ocpp1.6")
@@ -448,7 +448,7 @@ async def test_recent_values_are_bounded() -> None:
 
 
 async def test_states_that_gave_way_in_the_spool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("evcore.mqtt.publisher.publisher.RETRY_SECONDS", 0.01)
     async with Rig() as rig:
         rig.bus.publish(ONLINE)
         rig.clear()
@@ -474,7 +474,7 @@ async def test_states_that_gave_way_in_the_spool(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_socket_that_is_behind_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("evcore.mqtt.publisher.publisher.RETRY_SECONDS", 0.01)
     async with Rig(options(mode="flat")) as rig:
         rig.connection.room = 1
         rig.bus.publish(READINGS)
@@ -488,7 +488,7 @@ async def test_a_socket_that_is_behind_is_tried_again(monkeypatch: pytest.Monkey
 
 
 async def test_a_value_no_broker_takes_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.001)
+    monkeypatch.setattr("evcore.mqtt.publisher.publisher.RETRY_SECONDS", 0.001)
     async with Rig(options(mode="flat")) as rig:
         rig.connection.poison = "devices/CP1/ev_charger/1/power"
         rig.connection.state.connected = False
@@ -603,7 +603,7 @@ async def test_what_the_bus_had_before_is_published() -> None:
 
 async def test_a_disk_that_fails_while_publishing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """With status as class billing the failure is seen; the publisher's task lives on and tries again."""
-    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("evcore.mqtt.publisher.publisher.RETRY_SECONDS", 0.01)
     kinds = ("station.online", "connector.status")
     async with Rig(options(classes=dict.fromkeys(kinds, "billing"))) as rig:
         rig.publisher.connected()

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from evcore.bus import bodies as b
-from evcore.mqtt.discovery import SENSORS, object_id
-from evcore.mqtt.flat import BY_NAME, FIELDS
 from evcore.mqtt.message import Received
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.discovery import SENSORS, object_id
+from evcore.mqtt.publisher.flat import BY_NAME, FIELDS
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.spool import SpoolFull
 from evcore.mqtt.topics import TopicOptions
 from tests.mqtt.fakes import Disk, Rig
@@ -24,8 +24,8 @@ STATUS = b.ConnectorStatus(station="CP1", evse=1, connector=1, status="Available
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evcore.mqtt.publish.LULL_SECONDS", 0.01)
-    monkeypatch.setattr("evcore.mqtt.publish.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("evcore.mqtt.publisher.publisher.LULL_SECONDS", 0.01)
+    monkeypatch.setattr("evcore.mqtt.publisher.publisher.RETRY_SECONDS", 0.01)
 
 
 def options(**changes: Any) -> PublishOptions:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evcore.bus import bodies as b
-from evcore.mqtt.flat import BY_NAME, FIELDS, Change, Values, changes, instance, scalar, totals
+from evcore.mqtt.publisher.flat import BY_NAME, FIELDS, Change, Values, changes, instance, scalar, totals
 
 
 def sample(quantity: str, value: float, phase: str | None = None, **more: Any) -> b.Sample:

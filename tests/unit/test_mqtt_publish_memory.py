@@ -11,7 +11,7 @@ import pytest
 
 from evcore.bus import Bus
 from evcore.bus import bodies as b
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from tests.mqtt.fakes import Rig
 
 STATIONS = 300

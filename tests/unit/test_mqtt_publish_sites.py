@@ -9,8 +9,8 @@ import pytest
 
 from evcore.bus import Bus
 from evcore.bus import bodies as b
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.sites import Sites
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.sites import Sites
 
 REGISTER = "Energy.Active.Import.Register"
 POWER = "Power.Active.Import"

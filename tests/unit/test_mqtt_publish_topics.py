@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.topics import TemplateError, TopicOptions, Topics
 from evcore.route import Router
 

@@ -12,8 +12,8 @@ from websockets.http11 import Request
 from websockets.protocol import Protocol, Side, State
 from websockets.server import ServerProtocol
 
-from evcore.mqtt.address import Address
-from evcore.mqtt.websocket import ANSWER_MOST, WebSocket, WebSocketError
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.websocket import ANSWER_MOST, WebSocket, WebSocketError
 
 ADDRESS = Address.parse("ws://h:8083/mqtt")
 

@@ -18,11 +18,11 @@ from evcore.bus import BY_NAME, Bus
 from evcore.bus.orders import Orders
 from evcore.cli.common import fail, on_signals, set_up_logging
 from evcore.cli.running import Ends, http, reload_or_end
-from evcore.mqtt.address import Address
 from evcore.mqtt.bridge import Bridge, BridgeOptions
-from evcore.mqtt.command_options import CommandOptions
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.session_options import SessionOptions, TlsOptions
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.options import SessionOptions, TlsOptions
+from evcore.mqtt.commands.options import CommandOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.spool import SpoolError, SpoolOptions
 from evcore.mqtt.topics import TopicOptions
 from evcore.net.feed.hub import Hub, HubError

@@ -14,13 +14,13 @@ from typing import Final
 
 from evcore.bus import Bus
 from evcore.bus.orders import Orders
-from evcore.mqtt.availability import birth, farewell
-from evcore.mqtt.command_options import CommandOptions
-from evcore.mqtt.commands import Commands
+from evcore.mqtt.broker.session import Session, SessionOptions
+from evcore.mqtt.commands.commands import Commands
+from evcore.mqtt.commands.options import CommandOptions
 from evcore.mqtt.message import Received
-from evcore.mqtt.publish import Publisher
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.session import Session, SessionOptions
+from evcore.mqtt.publisher.availability import birth, farewell
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.publisher import Publisher
 from evcore.mqtt.spool import SpoolError, SpoolOptions
 from evcore.mqtt.spool.spool import Spool
 

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from benches.mqtt.front import until_told_to_end
 from evcore.bus.orders import Order, Outcome
-from evcore.mqtt.address import Address
-from evcore.mqtt.command_options import CommandOptions
-from evcore.mqtt.commands import Commands
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions
+from evcore.mqtt.commands.commands import Commands
+from evcore.mqtt.commands.options import CommandOptions
 from evcore.mqtt.message import Received
-from evcore.mqtt.session import Session, SessionOptions
 from evcore.mqtt.spool import Spool, SpoolOptions
 
 #: In the order in which a command passes them. "journaled": the disk has it, the broker does not know; "told": the

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from benches.mqtt.front import front, until_told_to_end
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.session import Session, SessionOptions, TlsOptions
 from evcore.mqtt.message import Message
-from evcore.mqtt.session import Session, SessionOptions, TlsOptions
 from evcore.mqtt.spool import Spool, SpoolOptions
 
 

@@ -1,4 +1,4 @@
-"""The spool as its users see it: each names the part it needs (the outbox: `evcore.mqtt.session_options.Outbox`).
+"""The spool as its users see it: each names the part it needs (the outbox: `evcore.mqtt.broker.options.Outbox`).
 
 All of it belongs to the event loop of `Spool.open`. What is awaitable raises SpoolError when it could not be written;
 a result that nobody awaits does no harm.

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, Self, TypeVar
 
+from evcore.mqtt.broker.options import Entry as Waiting
 from evcore.mqtt.message import Message
-from evcore.mqtt.session_options import Entry as Waiting
 from evcore.mqtt.spool import inbox
 from evcore.mqtt.spool.clock import Clock, Reading
 from evcore.mqtt.spool.entry import MIDS, Backlog, Command, SpoolOptions

@@ -17,13 +17,13 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from evcore import __version__
-from evcore.mqtt.charger import Charger
-from evcore.mqtt.flat import BY_NAME, FIELDS
 from evcore.mqtt.message import Message
-from evcore.mqtt.messages import FLAT_TYPE, Outgoing
-from evcore.mqtt.pace import Pace
-from evcore.mqtt.payload import encode
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.charger import Charger
+from evcore.mqtt.publisher.flat import BY_NAME, FIELDS
+from evcore.mqtt.publisher.messages import FLAT_TYPE, Outgoing
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.pace import Pace
+from evcore.mqtt.publisher.payload import encode
 from evcore.mqtt.spool import Notes
 from evcore.mqtt.topics import Topics
 

@@ -31,9 +31,9 @@ from typing import Any, Final, Protocol, TypeVar
 
 from evcore.bus.orders import Orders, Outcome
 from evcore.csms.payload import printable
-from evcore.mqtt.command import MAX_CORRELATION, Command, Malformed, key, parse, parse_call
-from evcore.mqtt.command_options import Allowed, CommandOptions, Replies
-from evcore.mqtt.command_results import Address, messages, refused, result
+from evcore.mqtt.commands.command import MAX_CORRELATION, Command, Malformed, key, parse, parse_call
+from evcore.mqtt.commands.options import Allowed, CommandOptions, Replies
+from evcore.mqtt.commands.results import Address, messages, refused, result
 from evcore.mqtt.message import Message, Received
 from evcore.mqtt.spool.errors import SpoolClosed, SpoolError
 from evcore.mqtt.spool.seams import Inbox
@@ -60,7 +60,7 @@ REPORT_SECONDS: Final = 10.0
 
 
 class Subscriber(Protocol):
-    """What is needed of `evcore.mqtt.session.Session`."""
+    """What is needed of `evcore.mqtt.broker.session.Session`."""
 
     def subscribe(self, filter: str, qos: int = 1) -> None: ...
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from evcore.mqtt.address import Address
-from evcore.mqtt.session_options import Outbox
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.options import Outbox
 
 __all__ = ["Standing"]
 

@@ -23,10 +23,10 @@ import random
 from dataclasses import replace
 from typing import Final
 
-from evcore.mqtt import packet
-from evcore.mqtt.link import End, Granted, Link
+from evcore.mqtt.broker import packet
+from evcore.mqtt.broker.link import End, Granted, Link
+from evcore.mqtt.broker.options import WINDOW_311, WINDOW_MOST, Counts, Entry, Outbox, SessionOptions
 from evcore.mqtt.message import Message
-from evcore.mqtt.session_options import WINDOW_311, WINDOW_MOST, Counts, Entry, Outbox, SessionOptions
 
 __all__ = ["Outflow", "identifier"]
 

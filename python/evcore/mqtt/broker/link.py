@@ -30,12 +30,12 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from evcore.mqtt import packet
-from evcore.mqtt.address import Address
-from evcore.mqtt.dial import Dialer, Line, LinkError, tls_sentence
+from evcore.mqtt.broker import packet
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.dial import Dialer, Line, LinkError, tls_sentence
+from evcore.mqtt.broker.options import WINDOW_MOST, SessionOptions
+from evcore.mqtt.broker.websocket import WebSocketError
 from evcore.mqtt.message import Received
-from evcore.mqtt.session_options import WINDOW_MOST, SessionOptions
-from evcore.mqtt.websocket import WebSocketError
 
 __all__ = ["End", "Events", "Granted", "Link", "LinkError"]
 

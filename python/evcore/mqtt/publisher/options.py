@@ -1,4 +1,4 @@
-"""What is published and how: the settings of `evcore.mqtt.publish`.
+"""What is published and how: the settings of `evcore.mqtt.publisher.publisher`.
 
 In: settings. Out: the same, checked, with the defaults filled in. Refused: with ValueError, and one sentence that names
 the setting.
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from evcore.bus.event import BY_NAME, CLASSES
-from evcore.mqtt.flat import BY_NAME as BY_FIELD
-from evcore.mqtt.flat import FIELDS
+from evcore.mqtt.publisher.flat import BY_NAME as BY_FIELD
+from evcore.mqtt.publisher.flat import FIELDS
 from evcore.mqtt.topics import TopicOptions, Topics
 
 __all__ = ["CLASS_QOS", "RETAINED", "Mode", "PublishOptions", "Raw"]

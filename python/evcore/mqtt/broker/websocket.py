@@ -28,7 +28,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
 
 __all__ = ["WebSocket", "WebSocketError"]
 
@@ -40,7 +40,7 @@ CONTROL_MOST: Final = 125
 _MQTT: Final = Subprotocol("mqtt")
 
 # The library logs each frame at DEBUG; what an operator is to know is in our errors.
-_quiet: Final = logging.getLogger("evcore.mqtt.websocket")
+_quiet: Final = logging.getLogger("evcore.mqtt.broker.websocket")
 _quiet.setLevel(logging.CRITICAL + 1)
 
 

@@ -1,4 +1,4 @@
-"""Which commands a broker's clients may give, and what they may cost: the settings of `evcore.mqtt.commands`.
+"""Which commands a broker's clients may give, and what they may cost: the settings of `evcore.mqtt.commands.commands`.
 
 In: settings. Out: the same, checked; who may do what to which station, and where results may go. Refused: with
 ValueError and one sentence, what can never be meant: actions no version has, filters that are none.
@@ -14,7 +14,7 @@ from typing import Final
 
 from evcore.csms.orders import orderable
 from evcore.errors import TopicError
-from evcore.mqtt.command import Reading
+from evcore.mqtt.commands.command import Reading
 from evcore.mqtt.topics import Topics
 from evcore.route import Router
 from evcore.schema import VERSIONS

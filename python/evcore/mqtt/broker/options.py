@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, Protocol, TypeAlias
 
-from evcore.mqtt.address import Address
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.packet import Unsendable, publish
 from evcore.mqtt.message import Message
-from evcore.mqtt.packet import Unsendable, publish
 
 __all__ = ["Counts", "Entry", "Outbox", "SessionOptions", "State", "TlsOptions", "Token", "Version"]
 

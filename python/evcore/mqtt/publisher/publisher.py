@@ -24,14 +24,14 @@ from typing import Any, Final, Protocol
 from evcore.bus import Bus
 from evcore.bus.bodies import RawFrame, StationOffline, StationOnline
 from evcore.bus.event import KINDS, Event
-from evcore.mqtt.availability import NOTE
-from evcore.mqtt.discovery import Discovery
-from evcore.mqtt.heartbeat import beat
 from evcore.mqtt.message import Message, Received
-from evcore.mqtt.messages import Messages, Outgoing
-from evcore.mqtt.pace import Pace
-from evcore.mqtt.publish_options import PublishOptions
-from evcore.mqtt.sites import Sites
+from evcore.mqtt.publisher.availability import NOTE
+from evcore.mqtt.publisher.discovery import Discovery
+from evcore.mqtt.publisher.heartbeat import beat
+from evcore.mqtt.publisher.messages import Messages, Outgoing
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.pace import Pace
+from evcore.mqtt.publisher.sites import Sites
 from evcore.mqtt.spool import Backlog, Notes, SpoolError
 from evcore.mqtt.topics import Topics
 

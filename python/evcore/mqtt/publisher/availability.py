@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from evcore.mqtt.message import Message
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.options import PublishOptions
 from evcore.mqtt.topics import Topics
 
 __all__ = ["NOTE", "OFFLINE", "ONLINE", "birth", "farewell"]

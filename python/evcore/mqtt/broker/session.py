@@ -19,14 +19,14 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from evcore.mqtt.address import Address
-from evcore.mqtt.dial import Dialer
-from evcore.mqtt.link import End, Granted, Link, LinkError
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.dial import Dialer
+from evcore.mqtt.broker.link import End, Granted, Link, LinkError
+from evcore.mqtt.broker.options import Counts, Entry, Outbox, SessionOptions, State, TlsOptions
+from evcore.mqtt.broker.outflow import Outflow
+from evcore.mqtt.broker.standing import Standing
 from evcore.mqtt.message import Message, Received
-from evcore.mqtt.outflow import Outflow
-from evcore.mqtt.session_options import Counts, Entry, Outbox, SessionOptions, State, TlsOptions
 from evcore.mqtt.spool.errors import SpoolError
-from evcore.mqtt.standing import Standing
 from evcore.route import Router
 
 __all__ = ["Counts", "Entry", "Outbox", "Session", "SessionOptions", "State", "TlsOptions"]

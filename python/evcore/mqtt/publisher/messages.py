@@ -30,12 +30,12 @@ from evcore.bus.bodies import (
     TransactionUpdated,
 )
 from evcore.bus.event import CLASSES, KINDS, Event, Stamp
-from evcore.mqtt.availability import OFFLINE, ONLINE
-from evcore.mqtt.charger import Charger
-from evcore.mqtt.flat import FIELDS, Change, changes, scalar
 from evcore.mqtt.message import Message
-from evcore.mqtt.payload import encode, without_tokens
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.availability import OFFLINE, ONLINE
+from evcore.mqtt.publisher.charger import Charger
+from evcore.mqtt.publisher.flat import FIELDS, Change, changes, scalar
+from evcore.mqtt.publisher.options import PublishOptions
+from evcore.mqtt.publisher.payload import encode, without_tokens
 from evcore.mqtt.topics import Topics
 
 __all__ = ["FLAT_TYPE", "JSON_TYPE", "STATUS_KIND", "Messages", "Outgoing"]

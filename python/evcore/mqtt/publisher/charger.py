@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from evcore.bus.bodies import ConnectorStatus, StationBooted, StationOffline, StationOnline
-from evcore.mqtt.flat import Values
+from evcore.mqtt.publisher.flat import Values
 
 __all__ = ["Charger"]
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from evcore.bus.orders import Outcome
-from evcore.mqtt.command import Command
+from evcore.mqtt.commands.command import Command
 from evcore.mqtt.message import Message
 from evcore.mqtt.topics import Topics
 

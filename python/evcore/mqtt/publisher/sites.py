@@ -30,8 +30,8 @@ from evcore.bus.bodies import (
     TransactionUpdated,
 )
 from evcore.bus.event import KINDS, Event
-from evcore.mqtt.flat import BY_NAME, totals
-from evcore.mqtt.publish_options import PublishOptions
+from evcore.mqtt.publisher.flat import BY_NAME, totals
+from evcore.mqtt.publisher.options import PublishOptions
 
 __all__ = ["Sites"]
 

@@ -15,9 +15,9 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from evcore.mqtt.address import Address
-from evcore.mqtt.session_options import TlsOptions
-from evcore.mqtt.websocket import WebSocket, WebSocketError
+from evcore.mqtt.broker.address import Address
+from evcore.mqtt.broker.options import TlsOptions
+from evcore.mqtt.broker.websocket import WebSocket, WebSocketError
 from evcore.net.tls import KeyPair, TlsError, client_context
 
 __all__ = ["Dialer", "Line", "LinkError", "tls_sentence"]
@@ -203,8 +203,8 @@ class Dialer:
             raise LinkError(f"no connection within {timeout:g} s") from None
 
     async def gone(self, address: Address) -> bool:
-        """Whether nobody listens there. A broker in the middle of being killed lets in and throws out: it is asked again.
-        False when a network does not say within a second.
+        """Whether nobody listens there. A broker in the middle of being killed lets in and throws out: it is asked
+        again. False when a network does not say within a second.
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KNOCK):

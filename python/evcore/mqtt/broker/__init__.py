@@ -1,0 +1,1 @@
+"""One broker: its addresses, the connection to it, what is in flight there, and whether its session is still ours."""
