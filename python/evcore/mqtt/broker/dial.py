@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import socket
 import ssl
 from collections.abc import Callable
@@ -208,7 +209,7 @@ class Dialer:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KNOCK):
-                while True:
+                for turn in itertools.count():
                     try:
                         line = await self._connect(address, _KNOCK, None, None)
                     except LinkError as error:
@@ -218,7 +219,7 @@ class Dialer:
                     line.abort()
                     if not thrown_out:
                         return False
-                    await asyncio.sleep(_KNOCK / 20)
+                    await asyncio.sleep(0.001 * 2**turn)
         return False
 
     async def _dial(self, address: Address, timeout: float) -> Line:
