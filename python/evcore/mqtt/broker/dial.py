@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import itertools
 import socket
 import ssl
 from collections.abc import Callable
@@ -56,8 +55,11 @@ _ALERTS: Final = {
 }
 
 
-#: Seconds for finding out whether somebody listens.
+#: Seconds for finding out whether somebody listens; and in which who is at its end throws out again: only a broker on
+#: this machine can be met in between, others have been gone for half a round trip.
 _KNOCK: Final = 1.0
+_THROWN: Final = 0.01
+_KNOCKS: Final = 6
 
 
 class LinkError(Exception):
@@ -209,12 +211,12 @@ class Dialer:
         """
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_KNOCK):
-                for turn in itertools.count():
+                for turn in range(_KNOCKS):
                     try:
                         line = await self._connect(address, _KNOCK, None, None)
                     except LinkError as error:
                         return error.gone
-                    await asyncio.wait({line.lost}, timeout=_KNOCK / 4)
+                    await asyncio.wait({line.lost}, timeout=_THROWN)
                     thrown_out = line.lost.done()
                     line.abort()
                     if not thrown_out:
