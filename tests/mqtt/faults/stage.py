@@ -155,12 +155,12 @@ async def play(stage: Stage, fault: Fault) -> Figures:
 
 
 async def settle(books: Books, observer: Observer, patience: float) -> None:
-    """Until nothing that was acknowledged is missing, or nothing has come for `patience` seconds; then a moment more,
-    for duplicates.
+    """Until nothing that was acknowledged is missing, or no more of it has come for `patience` seconds; then a moment
+    more, for duplicates.
     """
     known, end = -1, time.monotonic() + patience
-    while books.missing(observer.seen) and time.monotonic() < end:
-        if len(observer.seen) != known:
-            known, end = len(observer.seen), time.monotonic() + patience
+    while (missing := len(books.missing(observer.seen))) and time.monotonic() < end:
+        if missing != known:
+            known, end = missing, time.monotonic() + patience
         await asyncio.sleep(0.05)
     await asyncio.sleep(0.3)
