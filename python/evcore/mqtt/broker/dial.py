@@ -58,7 +58,6 @@ _ALERTS: Final = {
 #: Seconds for finding out whether somebody listens; and in which who is at its end throws out again: only a broker on
 #: this machine can be met in between, others have been gone for half a round trip.
 _KNOCK: Final = 1.0
-_STAY: Final = 0.02
 _THROWN: Final = 0.01
 _KNOCKS: Final = 6
 
