@@ -139,6 +139,11 @@ bench-server: .venv/.native .venv/.tools ## Time the server beside its peers: ro
 	@mkdir -p benches/out
 	$(python) -m benches.server --pages $(ARGS)
 
+.PHONY: bench-mqtt
+bench-mqtt: .venv/.native .venv/.tools ## Time the bridge beside aiomqtt, and count what every kind of fault loses (half an hour; needs mosquitto).
+	@mkdir -p benches/out
+	$(python) -m benches.mqtt --pages $(ARGS)
+
 .PHONY: soak
 soak: .venv/.native .venv/.tools ## Half an hour of load with churn: resident memory and object census must stay flat (ARGS="--minutes 5").
 	$(python) -m benches.soak $(ARGS)
