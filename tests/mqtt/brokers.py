@@ -15,6 +15,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -48,8 +49,9 @@ def free_port() -> int:
 
 
 def find(program: str, install: str) -> str:
-    """The path of a broker's program. Raises MissingBrokerError."""
-    places = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+    """The path of a broker's program: on PATH, beside this Python, where Debian has it. Raises MissingBrokerError."""
+    ours = str(Path(sys.executable).parent)
+    places = os.pathsep.join([os.environ.get("PATH", os.defpath), ours, "/usr/sbin", "/usr/local/sbin"])
     found = shutil.which(program, path=places)
     if found is None:
         raise MissingBrokerError(f"{program} was not found; the MQTT tests need it: {install}")
