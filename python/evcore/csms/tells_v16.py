@@ -10,10 +10,7 @@ from typing import Any, Final
 from evcore.bus.bodies import (
     ConnectorStatus,
     Fault,
-    FirmwareProgress,
-    LogProgress,
     Readings,
-    SecurityEvent,
     StationBooted,
     TransactionEnded,
     TransactionStarted,
@@ -24,6 +21,7 @@ from evcore.csms.energy import register
 from evcore.csms.payload import decimal, short, whole
 from evcore.csms.samples import readings
 from evcore.csms.station import Station
+from evcore.csms.tells import ALL, firmware, logs
 
 __all__ = ["V16"]
 
@@ -120,27 +118,6 @@ def _metered(station: Station, payload: Any, answer: Mapping[str, Any]) -> Itera
         )
 
 
-def _firmware(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
-    yield FirmwareProgress(
-        station=station.identity, status=short(payload, "status") or "", request=whole(payload, "requestId")
-    )
-
-
-def _log(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
-    yield LogProgress(
-        station=station.identity, status=short(payload, "status") or "", request=whole(payload, "requestId")
-    )
-
-
-def _security(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
-    yield SecurityEvent(
-        station=station.identity,
-        type=short(payload, "type") or "",
-        time=short(payload, "timestamp"),
-        info=short(payload, "techInfo", 255),
-    )
-
-
 def _readings(
     station: Station, payload: Any, name: str, evse: int | None, transaction: str | None
 ) -> Iterator[Readings]:
@@ -157,14 +134,11 @@ def _meter(payload: Any, name: str) -> float | None:
     return decimal(payload.get(name)) if isinstance(payload, Mapping) else None
 
 
-V16: Final[dict[str, Tell]] = {
+V16: Final[dict[str, Tell]] = ALL | {
     "BootNotification": _booted,
-    "DiagnosticsStatusNotification": _log,
-    "FirmwareStatusNotification": _firmware,
-    "LogStatusNotification": _log,
+    "DiagnosticsStatusNotification": logs,
     "MeterValues": _metered,
-    "SecurityEventNotification": _security,
-    "SignedFirmwareStatusNotification": _firmware,
+    "SignedFirmwareStatusNotification": firmware,
     "StartTransaction": _started,
     "StatusNotification": _status,
     "StopTransaction": _stopped,

@@ -10,9 +10,6 @@ from evcore.bus.bodies import (
     ConfigurationProgress,
     ConnectorStatus,
     Fault,
-    FirmwareProgress,
-    LogProgress,
-    SecurityEvent,
     StationBooted,
     TransactionEnded,
     TransactionStarted,
@@ -23,6 +20,7 @@ from evcore.csms.energy import register
 from evcore.csms.payload import flag, group, items, short, text, whole
 from evcore.csms.samples import readings
 from evcore.csms.station import Station
+from evcore.csms.tells import ALL
 
 __all__ = ["V2"]
 
@@ -104,27 +102,6 @@ def _metered(station: Station, payload: Any, answer: Mapping[str, Any]) -> Itera
     yield from readings(station.identity, payload, evse=whole(payload, "evseId"))
 
 
-def _firmware(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
-    yield FirmwareProgress(
-        station=station.identity, status=short(payload, "status") or "", request=whole(payload, "requestId")
-    )
-
-
-def _log(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
-    yield LogProgress(
-        station=station.identity, status=short(payload, "status") or "", request=whole(payload, "requestId")
-    )
-
-
-def _security(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
-    yield SecurityEvent(
-        station=station.identity,
-        type=short(payload, "type") or "",
-        time=short(payload, "timestamp"),
-        info=short(payload, "techInfo", 255),
-    )
-
-
 def _reported(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterator[Any]:
     yield ConfigurationProgress(
         station=station.identity,
@@ -154,15 +131,12 @@ def _events(station: Station, payload: Any, answer: Mapping[str, Any]) -> Iterat
         )
 
 
-V2: Final[dict[str, Tell]] = {
+V2: Final[dict[str, Tell]] = ALL | {
     "BootNotification": _booted,
-    "FirmwareStatusNotification": _firmware,
-    "LogStatusNotification": _log,
     "MeterValues": _metered,
     "NotifyEvent": _events,
     "NotifyMonitoringReport": _reported,
     "NotifyReport": _reported,
-    "SecurityEventNotification": _security,
     "StatusNotification": _status,
     "TransactionEvent": _transaction,
 }

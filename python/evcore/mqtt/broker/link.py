@@ -42,7 +42,7 @@ __all__ = ["End", "Events", "Granted", "Link", "LinkError"]
 log = logging.getLogger("evcore.mqtt")
 
 #: What the libraries would say, tracebacks among it; every one of these events is told by us in a sentence.
-_quiet = logging.getLogger("evcore.mqtt.library")
+_quiet = logging.getLogger("evcore.mqtt.client")
 _quiet.setLevel(logging.CRITICAL + 1)
 
 #: Bytes waiting for the socket above which nothing more is answered: who asks without reading gets no memory of ours.
